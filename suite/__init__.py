@@ -1,0 +1,37 @@
+"""Prunemark's harness. What methods, tasks and models may use of it is exported here, and loaded when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models import register_model as register_model
+    from suite.errors import SuiteError as SuiteError
+    from suite.errors import Unsupported as Unsupported
+    from suite.registry import register_method as register_method
+    from suite.registry import register_task as register_task
+    from suite.tasks import Recipe as Recipe
+    from suite.tasks import Task as Task
+    from suite.workbench import Workbench as Workbench
+    from suite.workbench import kept_channels as kept_channels
+
+_PLACES = {
+    "register_model": "models",
+    "SuiteError": "suite.errors",
+    "Unsupported": "suite.errors",
+    "register_method": "suite.registry",
+    "register_task": "suite.registry",
+    "Recipe": "suite.tasks",
+    "Task": "suite.tasks",
+    "Workbench": "suite.workbench",
+    "kept_channels": "suite.workbench",
+}
+__all__ = ["Recipe", "SuiteError", "Task", "Unsupported", "Workbench", "kept_channels", "register_method",
+           "register_model", "register_task"]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'suite' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)

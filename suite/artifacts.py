@@ -1,0 +1,177 @@
+"""Models on disk: safetensors and JSON, from which our own code rebuilds the module. Nothing in the files is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import nn
+
+from suite import registry
+from suite.errors import ArtifactError
+from suite.records import write_atomically
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+
+#: Layer kinds that a method may resize, with the attributes from which each is rebuilt.
+SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
+    nn.ConvTranspose2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding",
+                         "groups", "bias", "dilation"),  # fmt: skip
+    nn.Linear: ("in_features", "out_features", "bias"),
+    nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+}
+_BY_NAME: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in SHAPES}
+#: No layer of a network that we would rebuild is larger; a hostile description cannot ask for terabytes.
+MOST_CHANNELS = 65_536
+
+
+class Architecture(msgspec.Struct, forbid_unknown_fields=True):
+    """A network as text: the registered model, its options, and the shape of each layer that has one."""
+
+    model: str
+    options: dict[str, bool | int | float | str | None]
+    input_shape: tuple[int, int, int]
+    layers: dict[str, tuple[str, dict[str, bool | int | float | None | list[int] | str]]]
+
+
+def describe(model: nn.Module, *, name: str, options: Mapping[str, Any], input_shape: tuple[int, int, int]) -> Architecture:
+    """The architecture of a network that was built as the registered model `name` and perhaps resized since."""
+    layers = {}
+    for path, module in model.named_modules():
+        attributes = SHAPES.get(type(module))
+        if attributes is not None:
+            layers[path] = (type(module).__name__, {each: _plain(module, each) for each in attributes})
+    return Architecture(name, dict(options), input_shape, layers)
+
+
+def _plain(module: nn.Module, attribute: str) -> Any:
+    value = getattr(module, attribute)
+    if attribute == "bias":
+        return value is not None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def rebuild(architecture: Architecture | Mapping[str, Any], *, seed: int | None = None) -> nn.Module:
+    """The network of a description, in eval mode, on the CPU; its weights are random (drawn from `seed` if given).
+
+    Only models of this installation's registry are built, and only layer shapes are taken from the description.
+    ArtifactError where it does not fit.
+    """
+    if not isinstance(architecture, Architecture):
+        try:
+            architecture = msgspec.convert(architecture, Architecture)
+        except msgspec.ValidationError as error:
+            raise ArtifactError(f"not an architecture: {error}") from error
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        model: nn.Module = registry.build_model(architecture.model, architecture.options)
+        for path, (kind, attributes) in architecture.layers.items():
+            _resize(model, path, kind, attributes)
+    return model.eval()
+
+
+def _resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]) -> None:
+    cls = _BY_NAME.get(kind)
+    try:
+        layer = model.get_submodule(path)
+    except AttributeError:
+        raise ArtifactError(f"{path!r} is no layer of {type(model).__name__}: the model has changed") from None
+    if cls is None or type(layer) is not cls or set(attributes) != set(SHAPES[cls]):
+        raise ArtifactError(f"layer {path!r} is a {type(layer).__name__}, the description says {kind!r}")
+    if all(_plain(layer, name) == value for name, value in attributes.items()):
+        return
+    if any(isinstance(value, int) and not 0 <= value <= MOST_CHANNELS for value in attributes.values()):
+        raise ArtifactError(f"layer {path!r} has an impossible size")
+    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in attributes.items()}
+    try:
+        resized = cls(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"layer {path!r} cannot be built: {error}") from error
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, resized)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_bytes(model: nn.Module) -> bytes:
+    """The saved form of a network's parameters and buffers: contiguous, on the CPU, in the order of the state dict."""
+    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+
+
+def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapping[str, Any]) -> str:
+    """Write a network and what is known of it into `folder`; returns the SHA-256 of its weights file.
+
+    The description is written last and names the hash of the weights, so a half-written folder is never loaded.
+    """
+    content = weights_bytes(model)
+    digest = hashlib.sha256(content).hexdigest()
+    write_atomically(folder / WEIGHTS, content)
+    description = {"sha256": digest, "architecture": msgspec.to_builtins(architecture), "facts": dict(facts)}
+    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False).encode() + b"\n")
+    return digest
+
+
+def facts(folder: Path) -> dict[str, Any] | None:
+    """What is known of the model stored in `folder`: `sha256`, `architecture`, `facts`; None where none is stored."""
+    path = folder / DESCRIPTION
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"{path} is damaged ({error}); delete its folder to make it again") from error
+
+
+def load(folder: Path, *, device: str = "cpu") -> nn.Module:
+    """The network stored in `folder`, bit-equal to the saved one, in eval mode on `device`; its hash is checked.
+
+    ArtifactError names a missing, damaged or altered file.
+    """
+    description = facts(folder)
+    if description is None:
+        raise ArtifactError(f"no model in {folder}")
+    weights = folder / WEIGHTS
+    try:
+        content = weights.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{weights} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
+        raise ArtifactError(f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again")
+    model = rebuild(description.get("architecture", {}))
+    try:
+        model.load_state_dict(safetensors.torch.load(content))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ArtifactError(f"{weights} does not fit its description: {str(error).splitlines()[0]}") from error
+    return model.to(device=device)
+
+
+def randomise(model: nn.Module, seed: int) -> nn.Module:
+    """Redraw every parameter of a network in place (the value-blind control): same shapes, dense normal values."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = max(1, parameter[0].numel()) if parameter.dim() > 1 else 1
+            drawn = torch.randn(parameter.shape, generator=generator) * fan_in**-0.5
+            parameter.copy_(drawn.to(parameter))
+    return model
+
+
+def default_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where models are kept unless `--artifacts` says otherwise: `PRUNEMARK_ARTIFACTS`, else `artifacts/` here."""
+    return Path(environment.get("PRUNEMARK_ARTIFACTS") or "artifacts")
+
+

@@ -1,0 +1,344 @@
+"""`python -m suite ...`: arguments -> the calls of the other modules, and all printing to standard output."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from suite import plan, records, registry
+from suite.errors import DataError, RecordError, SuiteError, UsageError
+from suite.plan import Cell
+from suite.progress import Progress, duration
+from suite.records import Record
+from suite.tasks import PROFILES
+
+if TYPE_CHECKING:
+    from suite.execute import Outcome, Session
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are ours: one line, with the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 done, 1 failed, 2 usage. What a user can mend is one line."""
+    try:
+        options = _parser().parse_args(arguments)
+        code: int = options.command(options)
+        sys.stdout.flush()
+        return code
+    except SuiteError as error:
+        print(f"prunemark: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("prunemark: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m suite", description="Prunemark: train, compress, measure, show.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+
+    def command(name: str, call: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=call)
+        return added
+
+    listing = command("list", _list, "tasks, methods or studies that are registered")
+    listing.add_argument("what", choices=("tasks", "methods", "studies"))
+    listing.add_argument("name", nargs="?", help="show this one whole")
+    listing.add_argument("--json", action="store_true")
+    _cell_options(command("run", _run, "train, compress and evaluate cells"))
+    _cell_options(command("bench", _bench, "measure latency and memory of cells (compressing first what is missing)"))
+    study = command("study", _study, "run every cell of a paper's table or figure")
+    study.add_argument("name")
+    _cell_options(study)
+    planned = command("plan", _plan, "which cells there are, which are owed, what they will cost")
+    _cell_options(planned)
+    planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
+    check = command("check", _check, "validate records; exit 1 and name each bad one")
+    check.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    merge = command("merge", _merge, "add the records of other results folders")
+    merge.add_argument("sources", nargs="+", type=Path, metavar="SRC")
+    merge.add_argument("--into", type=Path, required=True)
+    site = command("site", _site, "build the leaderboard's pages")
+    site.add_argument("--results", type=Path, default=Path("results"))
+    site.add_argument("--out", type=Path, default=Path("site/public"))
+    conform = command("conform", _conform, "the conformance test of a method")
+    conform.add_argument("method", help="a registered name, or the path of a Python file")
+    conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
+    command("doctor", _doctor, "what this machine can run: devices, data found, versions").add_argument("--data", type=Path)
+    download = command("download", _download, "fetch a data set through torchvision")
+    download.add_argument("name")
+    download.add_argument("--data", type=Path)
+    return parser
+
+
+def _cell_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--task", action="append", default=[], metavar="T", help="repeatable; default: every task whose data is there")
+    add("--method", action="append", default=[], metavar="M", help="repeatable; default: every method")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter, in place of the standard points")
+    add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
+    add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
+    add("--profile", default="full", help="smoke (seconds), quick (minutes on a CPU), full (the recipe that counts)")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
+    add("--results", type=Path, default=Path("results"))
+    add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
+    add("--executor", default="local")
+    add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
+    add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
+    add("--force", action="store_true", help="measure again what is fresh")
+    add("--json", action="store_true", help="records on standard output, one a line")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**31 - 1}")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------- options -> cells
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str]:
+    settings = {}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {text}: write it as name=value")
+        settings[name] = value
+    return settings
+
+
+def _cells(options: argparse.Namespace) -> tuple[Cell, ...]:
+    if options.profile not in PROFILES:
+        near = difflib.get_close_matches(options.profile, PROFILES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROFILES)}."
+        raise UsageError(f"unknown profile {options.profile!r}: {hint}")
+    names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
+    if not names:
+        raise DataError("no task's data is there: name one with --task to see how to get it")
+    methods = [registry.method(name) for name in options.method or registry.catalogue().methods]
+    return plan.cells([registry.task(name) for name in names], methods, settings=_settings(options),
+                      seeds=options.seed or [0], profile=options.profile, which=options.points)  # fmt: skip
+
+
+def _data_is_there(task: str, options: argparse.Namespace) -> bool:
+    from suite import data
+
+    return data.is_there(registry.task(task).data, options.data or data.default_root())
+
+
+def _session(options: argparse.Namespace) -> Session:
+    from suite import artifacts, data, execute, machine, run
+
+    machine.require_device(options.device)
+    execute.executor_called(options.executor)
+    if options.data is not None and not options.data.is_dir():
+        raise UsageError(f"no such folder: {options.data} (--data)")
+    places = run.Places(options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results)
+    return execute.Session(places, options.device, run.provenance(), Progress(), force=options.force, workers=options.workers)
+
+
+# ------------------------------------------------------------------------------------------------------------ commands
+
+
+def _run(options: argparse.Namespace) -> int:
+    from suite import execute
+
+    cells = _cells(options)
+    return _report(execute.compress(cells, _session(options), options.executor), options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from suite import bench, execute
+
+    cells = _cells(options)
+    session = _session(options)
+    rows = bench.standard_rows(options.device, options.rows)
+    seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory")) * len(cells)
+    session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: at most about {duration(seconds)} of measuring")
+    return _report(execute.benchmark(cells, rows, session), options)
+
+
+def _study(options: argparse.Namespace) -> int:
+    from suite import execute
+    from suite.studies import studies
+
+    study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
+    cells = [
+        Cell(task, method, registry.method(method).complete(setting), seed, options.profile)
+        for task, method, setting in study.cells
+        for seed in options.seed or [0]
+    ]
+    return _report(execute.compress(cells, _session(options), options.executor), options)
+
+
+def _report(outcomes: Any, options: argparse.Namespace) -> int:
+    """Print each record as it comes; 1 if one of them failed."""
+    failed = measured = skipped = 0
+    outcome: Outcome
+    for outcome in outcomes:
+        record = outcome.record
+        skipped += outcome.skipped
+        measured += not outcome.skipped
+        if record.status not in ("ok", "unsupported"):
+            failed += 1
+            print(f"prunemark: {record.task}/{record.method}: {record.status}: {record.reason}", file=sys.stderr)
+        if options.json:
+            sys.stdout.write(records.encode(record).decode())
+        else:
+            print(_line(record) + (" (measured before)" if outcome.skipped else ""))
+        sys.stdout.flush()
+    if not options.json:
+        print(f"{measured} measured, {skipped} fresh before, {failed} failed; records in {options.results}")
+    return 1 if failed else 0
+
+
+def _line(record: Record) -> str:
+    """One record as a person reads it."""
+    changed = {name: value for name, value in record.hyperparameters.items() if name in ("channel_ratio", "sparsity", "epochs")}
+    what = " ".join([record.task, record.method, *(f"{k}={plan.spell(v)}" for k, v in changed.items())])
+    if record.status != "ok":
+        return f"{what}: {record.status}: {record.reason}"
+    m = record.metrics
+    if record.kind == "accuracy":
+        score = next(f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if not name.startswith("dense_"))
+        return f"{what}: {score}, {m['parameters']:,} parameters, {(m['macs'] or 0) / 1e6:.1f} M MACs"
+    where = " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())
+    if record.kind == "latency":
+        return f"{what}: {m['speedup']:.3f}x [{m['speedup_low']:.3f}, {m['speedup_high']:.3f}] ({where})"
+    if record.kind == "memory":
+        return f"{what}: peak {(m['peak_bytes'] or 0) / 2**20:.1f} MiB, dense {(m['dense_peak_bytes'] or 0) / 2**20:.1f} MiB ({where})"
+    return f"{record.task} noise floor {100 * (m['noise_floor'] or 0):.2f} % ({where})"
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from suite import artifacts, cost, machine
+
+    if options.device not in machine.DEVICES:
+        raise UsageError(f"unknown device {options.device!r}: choose one of {', '.join(machine.DEVICES)}")
+    names = options.task or list(registry.tasks())
+    cells = _cells(argparse.Namespace(**{**vars(options), "task": names}))
+    found, _ = records.read_results(options.results)
+    standing = plan.standing(found)
+    known = {record.cell for record in found if record.kind == "accuracy"}
+    trained = frozenset(cell.dense.key for cell in cells if any(
+        (options.artifacts or artifacts.default_root()).glob(f"{cell.task}/dense/{cell.dense.key[:12]}-*/model.json")))
+    rows = []
+    for cell in cells:
+        fresh = (cell.key, "accuracy", options.device) in standing
+        state = "fresh" if fresh else "stale" if cell.key in known else "missing"
+        if fresh and options.missing:
+            continue
+        seconds = 0.0 if fresh else cost.estimate_seconds([cell], options.device, trained | {cell.dense.key} - {cell.key})
+        rows.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds)})
+    owed = [cell for cell in cells if (cell.key, "accuracy", options.device) not in standing]
+    total = cost.estimate_seconds(owed, options.device, trained)
+    if options.json:
+        print(json.dumps({"cells": rows, "owed": len(owed), "seconds": round(total), "device": options.device}))
+        return 0
+    for row in rows:
+        print(f"{row['state']:8} {duration(row['seconds']):>10}  {row['arguments']}")
+    print(f"{len(owed)} of {len(cells)} cells owed, about {duration(total)} of training on this machine's {options.device}")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from suite import listing
+
+    entries = listing.ENTRIES[options.what]()
+    if options.name is not None:
+        by_name = {entry["name"]: entry for entry in entries}
+        entries = [registry.lookup(options.what[:-1] if options.what != "studies" else "study", options.name, by_name,
+                                   listing=f"python -m suite list {options.what}")]  # fmt: skip
+    if options.json:
+        print(json.dumps(entries))
+    else:
+        print("\n".join(listing.text(entries, whole=options.name is not None)))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    if not options.results.is_dir():
+        raise UsageError(f"no such folder: {options.results}")
+    found, problems = records.read_results(options.results)
+    for problem in problems:
+        print(f"prunemark: {problem}", file=sys.stderr)
+    print(f"{len(found)} valid records, {len(problems)} bad")
+    return 1 if problems else 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    new, known, problems = records.merge(options.sources, options.into)
+    for problem in problems:
+        print(f"prunemark: left out: {problem}", file=sys.stderr)
+    print(f"{new} records added to {options.into}, {known} were there already, {len(problems)} bad ones left out")
+    return 1 if problems else 0
+
+
+def _site(options: argparse.Namespace) -> int:
+    from suite import render
+
+    if not options.results.is_dir():
+        raise RecordError(f"no such folder: {options.results} (--results)")
+    print(render.build(options.results, options.out))
+    return 0
+
+
+def _conform(options: argparse.Namespace) -> int:
+    from suite import conformance
+
+    method = conformance.find(options.method)
+    for task in options.task or ():
+        registry.task(task)
+    faults = 0
+    for case in conformance.check(method, Progress(silent=True), tasks=options.task):
+        faults += case.fault is not None
+        print(f"{'pass' if case.fault is None else 'FAIL'}  {case.task:16} {case.name}" + (f": {case.fault}" if case.fault else ""))
+    if faults:
+        raise SuiteError(f"{method.name} fails {faults} of the conformance cases above; it would not be listed")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from suite import data, machine
+
+    root = options.data or data.default_root()
+    facts = [*machine.doctor(), ("data root", str(root))]
+    for name in data.SOURCES:
+        facts.append((f"data {name}", "found" if data.is_there(name, root) else f"missing: python -m suite download {name}"))
+    width = max(len(name) for name, _ in facts)
+    for name, answer in facts:
+        print(f"{name:{width}}  {answer}")
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    from suite import data
+
+    registry.lookup("data set", options.name, data.SOURCES, listing="python -m suite doctor")
+    print(data.download(options.name, options.data or data.default_root()))
+    return 0

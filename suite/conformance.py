@@ -1,0 +1,191 @@
+"""What every method must satisfy to be listed; authors run it on their own files, CI on every method of the registry."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from suite import artifacts, complexity, data, plan, registry, run, sources
+from suite.errors import SuiteError, Unsupported, UsageError
+from suite.plan import Cell
+from suite.progress import Progress
+from suite.registry import Method
+from suite.run import Places, Prepared
+from suite.workbench import Workbench
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One demand on a method on one task; `fault` is None where it is met."""
+
+    name: str
+    task: str
+    fault: str | None
+
+
+def find(method: str) -> Method:
+    """A registered method by name, or the only one of a Python file by path; UsageError where there is none."""
+    if not method.endswith(".py"):
+        return registry.method(method)
+    path = Path(method).resolve()
+    if not path.is_file():
+        raise UsageError(f"no such file: {method}")
+    found = registry.read_methods(path, path.stem)
+    if len(found) != 1:
+        raise UsageError(f"{method} registers {len(found)} methods; conform takes a file with one, or a name")
+    return found[0]
+
+
+def check(method: Method, progress: Progress, *, tasks: list[str] | None = None) -> Iterator[Case]:
+    """Every case, on the source first, then on each embedded task with the smoke profile. Stops at nothing."""
+    for name, demand in SOURCE_CASES.items():
+        yield Case(name, "-", demand(method))
+    try:
+        registry.load(method)
+    except SuiteError as error:
+        yield Case("imports", "-", str(error))
+        return
+    names = tasks or [name for name, task in registry.tasks().items() if task.embedded]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            yield from _on_task(method, name, Path(scratch), progress)
+
+
+def _has_story(method: Method) -> str | None:
+    return None if len(method.description.split()) >= 8 else "its docstring must say what it does: it is the method's page"
+
+
+def _points_fit(method: Method) -> str | None:
+    try:
+        plan.points(method)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _keeps_to_the_interface(method: Method) -> str | None:
+    """Only `from suite import ...`: the modules inside may change, and hold the test data."""
+    for node in ast.walk(sources.parse(Path(method.path))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            if name.startswith("suite."):
+                return f"line {getattr(node, 'lineno', 0)} imports {name}: a method takes what it needs from `suite` itself"
+    return None
+
+
+SOURCE_CASES: Mapping[str, Callable[[Method], str | None]] = {
+    "has a docstring": _has_story,
+    "its points fit its signature": _points_fit,
+    "imports only the public interface": _keeps_to_the_interface,
+}
+
+
+def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> Iterator[Case]:
+    places = Places(data.default_root(), scratch / "artifacts", scratch / "results")
+    hyperparameters = plan.points(method, "first")[0]
+    cell = Cell(task, method.name, hyperparameters, 0, "smoke")
+    ready = run.prepare(task, "smoke", places, "cpu")
+    start = run.dense_model(Cell(task, plan.DENSE, {}, 0, "smoke"), ready, places, "cpu", progress)
+    dense = artifacts.load(start.folder)
+    try:
+        with _no_data_set_loaded() as touched:
+            first = _compress(method, cell, ready, dense, progress)
+        second = _compress(method, cell, ready, dense, progress)
+    except Unsupported as error:
+        yield Case(f"unsupported here: {error}", task, None)
+        return
+    except Exception as error:
+        yield Case("runs", task, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return
+    yield Case("runs", task, None)
+    yield Case("returns a network", task, _is_network(first))
+    if not isinstance(first, nn.Module) or not isinstance(second, nn.Module):
+        return
+    yield Case("keeps the output's shape", task, _shape(first, dense, ready))
+    yield Case("is deterministic under a seed", task, _same(first, second))
+    yield Case("saves and reloads to the same outputs", task, _reloads(first, ready, scratch / task))
+    yield Case("loads no data set of its own", task, f"it loaded {touched[0]}" if touched else None)
+    if method.family != BASELINE:
+        yield Case("is smaller or sparser", task, _smaller(first, dense, ready))
+
+
+class _no_data_set_loaded:
+    """While this is entered, every data set that is loaded through the suite is noted."""
+
+    def __enter__(self) -> list[str]:
+        self.touched: list[str] = []
+        self.original = data.load
+
+        def watched(name: str, root: Path, device: str) -> Any:
+            self.touched.append(name)
+            return self.original(name, root, device)
+
+        data.load = watched  # type: ignore[assignment]
+        return self.touched
+
+    def __exit__(self, *_: object) -> None:
+        data.load = self.original
+
+
+def _compress(method: Method, cell: Cell, ready: Prepared, dense: nn.Module, progress: Progress) -> Any:
+    run.seed_everything(cell.seed)
+    bench = Workbench(ready.task, ready.recipe, ready.dataset, ready.objective, seed=cell.seed, device="cpu",
+                      progress=progress)  # fmt: skip
+    return registry.load(method)(copy.deepcopy(dense), bench, **cell.hyperparameters)
+
+
+def _is_network(model: Any) -> str | None:
+    return None if isinstance(model, nn.Module) else f"it returned a {type(model).__name__}"
+
+
+def _outputs(model: nn.Module, ready: Prepared) -> torch.Tensor:
+    inputs = ready.dataset.normalise(ready.dataset.val.images[:8])
+    with torch.inference_mode():
+        outputs: torch.Tensor = model.eval()(inputs)
+    return outputs
+
+
+def _shape(model: nn.Module, dense: nn.Module, ready: Prepared) -> str | None:
+    wanted, found = _outputs(dense, ready).shape, _outputs(model, ready)
+    if found.shape != wanted:
+        return f"outputs are {tuple(found.shape)}, the task's are {tuple(wanted)}"
+    return None if bool(found.isfinite().all()) else "outputs are not finite"
+
+
+def _same(first: nn.Module, second: nn.Module) -> str | None:
+    one, two = first.state_dict(), second.state_dict()
+    if one.keys() != two.keys():
+        return "two runs with one seed gave other layers"
+    wrong = [name for name in one if one[name].shape != two[name].shape or not torch.equal(one[name], two[name])]
+    return f"two runs with one seed differ in {wrong[0]}: draw random numbers from bench.rng" if wrong else None
+
+
+def _reloads(model: nn.Module, ready: Prepared, folder: Path) -> str | None:
+    task = ready.task
+    before = _outputs(model, ready)
+    try:
+        architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
+        artifacts.save(model, folder, architecture, {})
+        after = _outputs(artifacts.load(folder), ready)
+    except SuiteError as error:
+        return str(error)
+    return None if torch.equal(before, after) else "the reloaded network's outputs differ"
+
+
+def _smaller(model: nn.Module, dense: nn.Module, ready: Prepared) -> str | None:
+    own = complexity.complexity(model, ready.task.input_shape)
+    other = complexity.complexity(dense, ready.task.input_shape)
+    fewer = [name for name in ("parameters", "nonzero_parameters", "macs", "size_bytes") if own[name] < other[name]]
+    return None if fewer else "it has as many parameters, non-zeros, MACs and bytes as the dense network"

@@ -1,0 +1,291 @@
+"""Data sets as uint8 tensors on the device: sources, checksums, splits, batched augmentation."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import interpolate, pad
+
+from suite.errors import DataError
+from suite.tasks import Recipe
+
+Images = npt.NDArray[np.uint8]
+VALIDATION_SEED = 20_210_324  # one split for all seeds; the date on the paper
+
+
+@dataclass(frozen=True)
+class Split:
+    """`images` (N, C, H, W) uint8 in channels_last order, `targets` (N,) int64, both on one device."""
+
+    images: torch.Tensor
+    targets: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def first(self, count: int | None) -> Split:
+        return self if count is None else Split(self.images[:count], self.targets[:count])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set on a device. `mean` and `std` (1, C, 1, 1) are of the training images, on the 0..255 scale.
+
+    `sha256` is over the pixels and labels as published (train, then test), whatever file they came from.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    mean: torch.Tensor
+    std: torch.Tensor
+    classes: int
+    source: str
+    sha256: str
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, C, H, W) -> float32, zero mean and unit variance per channel, channels_last."""
+        scaled = (images.float() - self.mean) / self.std
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def capped(self, recipe: Recipe) -> Dataset:
+        """The data set with no more images than a smoke recipe allows."""
+        return replace(
+            self,
+            train=self.train.first(recipe.train_images),
+            val=self.val.first(recipe.eval_images),
+            test=self.test.first(recipe.eval_images),
+        )
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a source delivers: images (N, H, W, C) uint8 and labels (N,), in the published order."""
+
+    x_train: Images
+    y_train: npt.NDArray[np.int64]
+    x_test: Images
+    y_test: npt.NDArray[np.int64]
+    classes: int
+    validation: int
+    source: str
+
+
+def default_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where data sets lie unless `--data` says otherwise: `PRUNEMARK_DATA`, else a per-user cache folder."""
+    if environment.get("PRUNEMARK_DATA"):
+        return Path(environment["PRUNEMARK_DATA"])
+    cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "prunemark" / "data"
+
+
+@functools.lru_cache(maxsize=2)
+def load(name: str, root: Path, device: str) -> Dataset:
+    """The data set `name` on `device`; DataError says which file is missing or damaged, and both ways to get it."""
+    arrays = SOURCES[name](name, root)
+    _check(name, arrays)
+    return _split(name, arrays, device)
+
+
+def _check(name: str, arrays: Arrays) -> None:
+    for part in ("train", "test"):
+        images, labels = getattr(arrays, f"x_{part}"), getattr(arrays, f"y_{part}")
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise DataError(f"{arrays.source}: x_{part} must be (N, H, W, 3) uint8, not {images.shape} {images.dtype}")
+        if len(images) != len(labels) or len(images) == 0:
+            raise DataError(f"{arrays.source}: x_{part} has {len(images)} images, y_{part} {len(labels)} labels")
+        if labels.min() < 0 or labels.max() >= arrays.classes:
+            wrong = int(labels.max() if labels.max() >= arrays.classes else labels.min())
+            raise DataError(f"{arrays.source}: y_{part} holds the label {wrong}; {name} has 0 to {arrays.classes - 1}")
+
+
+def _split(name: str, arrays: Arrays, device: str) -> Dataset:
+    digest = hashlib.sha256()
+    for array in (arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test):
+        digest.update(np.ascontiguousarray(array))
+    held_out = stratified(arrays.y_train, min(arrays.validation, len(arrays.y_train) // 5))
+    pixels = arrays.x_train[~held_out].reshape(-1, 3)
+    mean = torch.tensor([pixels[:, c].mean(dtype=np.float64) for c in range(3)], dtype=torch.float32)
+    std = torch.tensor([pixels[:, c].std(dtype=np.float64) for c in range(3)], dtype=torch.float32)
+
+    def split(images: Images, labels: npt.NDArray[np.int64]) -> Split:
+        # (N, H, W, C) seen as (N, C, H, W) is channels_last already: no copy
+        return Split(torch.from_numpy(images).to(device).permute(0, 3, 1, 2), torch.from_numpy(labels).to(device))
+
+    return Dataset(
+        name=name,
+        train=split(arrays.x_train[~held_out], arrays.y_train[~held_out]),
+        val=split(arrays.x_train[held_out], arrays.y_train[held_out]),
+        test=split(np.ascontiguousarray(arrays.x_test), arrays.y_test),
+        mean=mean.view(1, 3, 1, 1).to(device),
+        std=std.clamp_min(1.0).view(1, 3, 1, 1).to(device),
+        classes=arrays.classes,
+        source=_without_folder(arrays.source),
+        sha256=digest.hexdigest(),
+    )
+
+
+def _without_folder(source: str) -> str:
+    return re.sub(r"\S*[/\\]", "", source)
+
+
+def stratified(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
+    """A mask of about `count` samples, the same share of each class, the same for every seed."""
+    drawn = np.random.default_rng(VALIDATION_SEED)
+    mask = np.zeros(len(labels), dtype=bool)
+    share = count / len(labels)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        mask[drawn.permutation(members)[: round(len(members) * share)]] = True
+    return mask
+
+
+# ------------------------------------------------------------------------------------------------------------- sources
+
+
+#: Where torchvision unpacks each set.
+_FOLDERS = {"cifar10": ("cifar-10-batches-py",), "cifar100": ("cifar-100-python",)}
+
+
+def _cifar(name: str, root: Path) -> Arrays:
+    classes = {"cifar10": 10, "cifar100": 100}[name]
+    archive = root / f"{name}.npz"
+    folder = root / _FOLDERS[name][0]
+    if archive.exists():
+        parts = _read_npz(archive)
+        source = f"{archive} (npz)"
+    elif folder.exists():
+        parts = _read_torchvision(name, root)
+        source = f"{folder} (torchvision, MD5 checked)"
+    else:
+        raise DataError(
+            f"{name} is not in {root}: get it with 'python -m suite download {name} --data {root}', "
+            f"or put {name}.npz there (keys x_train, y_train, x_test, y_test; uint8, images (N, 32, 32, 3))"
+        )
+    x_train, y_train, x_test, y_test = parts
+    return Arrays(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), classes, 2_500, source)
+
+
+def _read_npz(path: Path) -> list[npt.NDArray[np.uint8]]:
+    try:
+        with np.load(path) as archive:
+            return [archive[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    except KeyError as error:
+        raise DataError(f"{path} lacks an array: {error.args[0]}; it needs x_train, y_train, x_test, y_test") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path} is damaged ({reason}): delete it and fetch it again") from error
+
+
+def _torchvision_class(name: str) -> type:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torchvision import datasets
+    found: type = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    return found
+
+
+def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
+    parts: list[npt.NDArray[np.uint8]] = []
+    for train in (True, False):
+        try:
+            found = _torchvision_class(name)(root, train=train, download=False)
+        except Exception as error:  # torchvision raises RuntimeError, pickle errors and more for damaged files
+            raise DataError(
+                f"{name} in {root} is damaged ({' '.join(str(error).split())[:120]}): delete it and fetch it again with "
+                f"'python -m suite download {name} --data {root}'"
+            ) from error
+        parts += [found.data, np.asarray(found.targets)]
+    return parts
+
+
+def is_there(name: str, root: Path) -> bool:
+    """Does the data root hold this data set? Its files are not opened."""
+    return name == "digits" or any((root / each).exists() for each in (f"{name}.npz", *_FOLDERS.get(name, ())))
+
+
+def download(name: str, root: Path) -> str:
+    """Fetch a data set through torchvision (MD5 checked); returns where it lies. DataError where that fails."""
+    if name == "digits":
+        return "digits come with scikit-learn: nothing to fetch"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for train in (True, False):
+            _torchvision_class(name)(root, train=train, download=True)
+    except Exception as error:
+        raise DataError(f"{name} could not be fetched ({error}); put {name}.npz into {root} instead") from error
+    return str(root)
+
+
+def _digits(name: str, root: Path) -> Arrays:
+    """scikit-learn's 1,797 handwritten digits, 8x8 in 17 grey levels, upsampled to 32x32x3; every fifth one is test."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    small = torch.from_numpy(digits.images).float().unsqueeze(1) * (255 / 16)  # (N, 1, 8, 8)
+    large = interpolate(small, size=(32, 32), mode="bilinear", align_corners=False).round().clamp(0, 255)
+    images = large.to(torch.uint8).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).contiguous().numpy()
+    labels = digits.target.astype(np.int64)
+    test = stratified(labels, len(labels) // 5)
+    return Arrays(images[~test], labels[~test], images[test], labels[test], 10, 180, "scikit-learn digits, upsampled")
+
+
+#: How each data set is read: name, data root -> arrays.
+SOURCES: dict[str, Callable[[str, Path], Arrays]] = {"cifar10": _cifar, "cifar100": _cifar, "digits": _digits}
+
+
+# ------------------------------------------------------------------------------------------------------------- batches
+
+
+def batches(
+    dataset: Dataset, split: Split, batch_size: int, *, shuffle: torch.Generator | None = None,
+    augmentation: tuple[str, ...] = (),
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Normalised `(inputs, targets)` of a split. With `shuffle` in a random order, without the ragged last batch."""
+    device = split.targets.device
+    order = torch.arange(len(split)) if shuffle is None else torch.randperm(len(split), generator=shuffle)
+    stop = len(split) if shuffle is None else max(1, len(split) // batch_size) * batch_size
+    for start in range(0, stop, batch_size):
+        chosen = order[start : start + batch_size].to(device)
+        images = split.images[chosen]
+        if shuffle is not None:
+            for name in augmentation:
+                images = AUGMENTATIONS[name](images, shuffle)
+        yield dataset.normalise(images), split.targets[chosen]
+
+
+def _flip(images: torch.Tensor, drawn: torch.Generator) -> torch.Tensor:
+    mirrored = (torch.rand(len(images), generator=drawn) < 0.5).to(images.device)
+    return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def _crop(images: torch.Tensor, drawn: torch.Generator, *, margin: int) -> torch.Tensor:
+    """Shift each image by up to `margin` pixels either way; what comes in at the edge is reflected."""
+    count, _, height, width = images.shape
+    # `pad` reflects no uint8 on every device, and float16 holds 0..255 exactly
+    wide = pad(images.half(), (margin,) * 4, mode="reflect").to(torch.uint8)
+    top, left = torch.randint(0, 2 * margin + 1, (2, count), generator=drawn).to(images.device)
+    rows = (top[:, None] + torch.arange(height, device=images.device))[:, :, None]
+    columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, :]
+    each = torch.arange(count, device=images.device)[:, None, None]
+    return wide.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+
+
+#: Batched augmentations by name: (N, C, H, W) uint8 -> the same shape.
+AUGMENTATIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
+    "flip": _flip,
+    "crop4": functools.partial(_crop, margin=4),
+    "crop2": functools.partial(_crop, margin=2),
+}

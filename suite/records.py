@@ -1,0 +1,380 @@
+"""Measured facts as append-only text: one JSON object a line, one file a run. No torch, no model, no code from a file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import msgspec
+
+from suite.errors import RecordError
+
+SCHEMA = 1
+#: Raised whenever the way of training or measuring changes; part of every cell key and freshness hash.
+PROTOCOL = 1
+KINDS = ("accuracy", "latency", "memory", "energy", "noise-floor")
+STATUSES = ("ok", "oom", "timeout", "error", "unsupported")
+LONGEST_LINE = 1_000_000
+LONGEST_TEXT = 20_000
+MOST_SAMPLES = 200
+
+Number = float | int | bool | None
+Scalar = float | int | bool | str | None
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_defaults=False):
+    """One measured row; DESIGN section 8 says what each field means. Base units: seconds, bytes, joules, fractions.
+
+    `curve` holds the points that a method logged, `samples` at most 200 pairs of seconds [dense, compressed], `notes`
+    what a reader should know of this measurement (contended, random weights, processes, share of subnormals ...).
+    """
+
+    schema: int = SCHEMA
+    kind: Literal["accuracy", "latency", "memory", "energy", "noise-floor"]
+    task: str
+    method: str
+    hyperparameters: dict[str, Scalar]
+    seed: int
+    profile: Literal["smoke", "quick", "full"]
+    device: str
+    cell: str
+    freshness: str
+    status: Literal["ok", "oom", "timeout", "error", "unsupported"]
+    reason: str | None = None
+    metrics: dict[str, Number] = {}
+    conditions: dict[str, Scalar] | None = None
+    curve: list[dict[str, Scalar]] = []
+    samples: list[list[float]] = []
+    notes: dict[str, Scalar] = {}
+    recipe: dict[str, Any] | None = None
+    created: str
+    machine: str
+    run: str
+    command: str
+    protocol: int = PROTOCOL
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    versions: dict[str, str] = {}
+    data_source: str | None = None
+    data_sha256: str | None = None
+    checkpoint_sha256: str | None = None
+    architecture: dict[str, Any] | None = None
+    base_cell: str | None = None
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text. ValueError for NaN and infinities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def sha256_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def cell_key(*, task: str, method: str, hyperparameters: dict[str, Any], seed: int, profile: str) -> str:
+    """The identity of a cell (DESIGN section 8): what was asked for, under this measurement protocol."""
+    return sha256_of(
+        {
+            "task": task,
+            "method": method,
+            "hyperparameters": hyperparameters,
+            "seed": seed,
+            "profile": profile,
+            "protocol": PROTOCOL,
+        }
+    )
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the microsecond: records of one run sort by it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def significant(value: float, digits: int = 5) -> float:
+    """`value` rounded to so many significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def encode(record: Record) -> bytes:
+    """The record as one line; RecordError where a number is not finite or the line is too long."""
+    plain = msgspec.to_builtins(record)
+    try:
+        line = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    except ValueError as error:
+        raise RecordError(f"a {record.kind} record of {record.task}/{record.method} holds NaN or infinity") from error
+    if len(line) > LONGEST_LINE:
+        raise RecordError(f"a {record.kind} record of {record.task}/{record.method} has {len(line)} bytes, too many")
+    return line
+
+
+class RunFile:
+    """The file of one run, `results/<machine>/<run>.jsonl`: created with the first record, flushed line by line."""
+
+    def __init__(self, results: Path, machine: str, run: str) -> None:
+        self.path = results / machine / f"{run}.jsonl"
+        self._descriptor: int | None = None
+
+    def append(self, record: Record) -> None:
+        """Write one record durably; RecordError (disk full, folder read-only) leaves what was written before intact."""
+        line = encode(record)
+        try:
+            if self._descriptor is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            before = os.fstat(self._descriptor).st_size
+            try:
+                written = os.write(self._descriptor, line)
+                if written < len(line):
+                    raise OSError(28, "No space left on device")
+                os.fsync(self._descriptor)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, before)
+                raise
+        except OSError as error:
+            raise RecordError(
+                f"cannot write to {self.path}: {error.strerror}; records already written are intact, "
+                "run the same command again once there is room and permission"
+            ) from error
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            with contextlib.suppress(OSError):
+                if self.path.stat().st_size == 0:
+                    self.path.unlink()
+
+    def __enter__(self) -> RunFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write beside, fsync, rename: a reader sees the old file or the new one. RecordError names what failed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise RecordError(f"cannot write {path}: {error.strerror}; free some room or choose another folder") from error
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line that is no valid record: where it stands and what is wrong."""
+
+    path: Path
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}"
+
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def decode(line: bytes) -> Record:
+    """One line as a record; RecordError says in one line what is wrong with it."""
+    if len(line) > LONGEST_LINE:
+        raise RecordError(f"the line has {len(line)} bytes; {LONGEST_LINE} are allowed")
+    try:
+        record = _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RecordError(f"not a record: {reason}") from error
+    fault = fault_of(record)
+    if fault is not None:
+        raise RecordError(fault)
+    return record
+
+
+def read_file(path: Path) -> tuple[list[Record], list[Problem]]:
+    """The valid records of one file, and its bad lines; a last line without its newline was cut off while written."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return [], [Problem(path, 0, f"cannot be read: {error.strerror}")]
+    lines = content.split(b"\n")
+    cut_off = lines.pop()
+    records, problems = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(decode(line))
+        except RecordError as error:
+            problems.append(Problem(path, number, str(error)))
+    if cut_off:
+        problems.append(Problem(path, len(lines) + 1, "cut off while it was written; delete this line"))
+    return records, problems
+
+
+def record_files(results: Path) -> Iterator[Path]:
+    """Every `<machine>/<run>.jsonl` of a results folder, sorted; links that lead out of it are not followed."""
+    if not results.is_dir():
+        return
+    for folder in sorted(results.iterdir()):
+        if folder.is_dir() and not folder.is_symlink():
+            yield from (path for path in sorted(folder.glob("*.jsonl")) if not path.is_symlink())
+
+
+def read_results(results: Path) -> tuple[list[Record], list[Problem]]:
+    """Every valid record of a results folder, oldest first, and every bad line."""
+    records: list[Record] = []
+    problems: list[Problem] = []
+    for path in record_files(results):
+        found, bad = read_file(path)
+        records += found
+        problems += bad
+    records.sort(key=lambda record: record.created)
+    return records, problems
+
+
+# ------------------------------------------------------------------------------------------------------------ checking
+
+_FRACTIONS = ("top1", "top5", "ssim", "ms_ssim")
+_POSITIVE = ("parameters", "macs", "size_bytes", "size_bytes_compressed", "speedup", "speedup_low", "speedup_high",
+             "dense_seconds", "compressed_seconds", "peak_bytes", "dense_peak_bytes")  # fmt: skip
+_HEADLINES = {"accuracy": "parameters", "latency": "speedup", "memory": "peak_bytes", "energy": "joules",
+              "noise-floor": "noise_floor"}  # fmt: skip
+
+
+def fault_of(record: Record) -> str | None:
+    """What is wrong with a record that has the right types, or None."""
+    for fault in _faults(record):
+        return fault
+    return None
+
+
+def _faults(record: Record) -> Iterator[str]:
+    if record.schema != SCHEMA:
+        yield f"schema {record.schema} is not {SCHEMA}: written by another version of the suite"
+    expected = cell_key(
+        task=record.task,
+        method=record.method,
+        hyperparameters=dict(record.hyperparameters),
+        seed=record.seed,
+        profile=record.profile,
+    )
+    if record.protocol == PROTOCOL and record.cell != expected:
+        yield "cell does not match task, method, hyperparameters, seed and profile"
+    for name in ("machine", "run"):
+        value = getattr(record, name)
+        if not value or not all(c.isalnum() or c in "._-" for c in value) or value.startswith("."):
+            yield f"{name} {value[:40]!r} is no plain name"
+    if (record.status == "ok") != (record.reason is None):
+        yield f"status {record.status} {'needs no' if record.status == 'ok' else 'needs a'} reason"
+    if record.kind != "accuracy" and record.conditions is None:
+        yield f"a {record.kind} record needs conditions"
+    yield from _metric_faults(record)
+    if len(record.samples) > MOST_SAMPLES or any(len(pair) != 2 for pair in record.samples):
+        yield f"samples must be at most {MOST_SAMPLES} pairs"
+    try:
+        datetime.fromisoformat(record.created.replace("Z", "+00:00"))
+    except ValueError:
+        yield f"created {record.created[:40]!r} is no ISO 8601 time"
+    for text in (record.task, record.method, record.reason or "", record.command):
+        if len(text) > LONGEST_TEXT:
+            yield "a text is too long"
+
+
+def _metric_faults(record: Record) -> Iterator[str]:
+    for name, value in record.metrics.items():
+        if value is None:
+            continue
+        if not math.isfinite(value):
+            yield f"metric {name} is not finite"
+        plain = name.removeprefix("dense_")
+        if plain in _FRACTIONS and not 0 <= value <= 1:
+            yield f"metric {name} = {value} lies outside [0, 1]"
+        if (name in _POSITIVE or plain in _POSITIVE) and value <= 0:
+            yield f"metric {name} = {value} must be above 0"
+    if record.status == "ok" and record.metrics.get(_HEADLINES[record.kind]) is None:
+        yield f"an ok {record.kind} record needs the metric {_HEADLINES[record.kind]}"
+    low, middle, high = (record.metrics.get(f"speedup{end}") for end in ("_low", "", "_high"))
+    if low is not None and middle is not None and high is not None and not low <= middle <= high:
+        yield f"speedup {middle} lies outside its interval [{low}, {high}]"
+
+
+# ------------------------------------------------------------------------------------------------------------- merging
+
+
+def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]:
+    """Copy the records of other results folders in, exact duplicates left out; files that exist are never changed.
+
+    Returns how many records came in, how many were there already, and the bad lines, which stay outside.
+    """
+    for source in sources:
+        if not source.is_dir():
+            raise RecordError(f"no such results folder: {source}")
+    known = {hashlib.sha256(encode(record)).digest() for record in read_results(into)[0]}
+    new = duplicates = 0
+    problems: list[Problem] = []
+    for source in sources:
+        for path in record_files(source):
+            records, bad = read_file(path)
+            problems += bad
+            fresh = []
+            for record in records:
+                digest = hashlib.sha256(encode(record)).digest()
+                if digest in known:
+                    duplicates += 1
+                    continue
+                known.add(digest)
+                fresh.append(record)
+            _write_merged(fresh, into)
+            new += len(fresh)
+        _merge_machines(source / "machines", into / "machines")
+    return new, duplicates, problems
+
+
+def _write_merged(records: Iterable[Record], into: Path) -> None:
+    by_run: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        by_run.setdefault((record.machine, record.run), []).append(record)
+    for (machine, run), group in by_run.items():
+        name, part = run, 1
+        while (into / machine / f"{name}.jsonl").exists():
+            part += 1
+            name = f"{run}.{part}"
+        write_atomically(into / machine / f"{name}.jsonl", b"".join(encode(record) for record in group))
+
+
+def _merge_machines(source: Path, into: Path) -> None:
+    if not source.is_dir() or source.is_symlink():
+        return
+    for path in sorted(source.glob("*.json")):
+        target = into / path.name
+        if target.exists() or path.is_symlink() or path.stat().st_size > LONGEST_LINE:
+            continue
+        try:
+            description = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (msgspec.MsgspecError, OSError):
+            continue
+        write_atomically(target, json.dumps(description, indent=1, sort_keys=True).encode() + b"\n")

@@ -1,0 +1,281 @@
+"""Methods, models and tasks: registered by decorator, found without a list to edit.
+
+Methods and models are found by reading their files, not by running them: a name, its operating points and its
+hyperparameters come from the source, so that listing, planning and the leaderboard never load torch. The file is
+imported when its function is first called for.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from suite import sources
+from suite.errors import RegistrationError, UsageError
+from suite.sources import Hyperparameter
+from suite.tasks import Task
+
+T = TypeVar("T")
+MethodFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method as its source describes it. `points` are its standard settings, the first the headline."""
+
+    name: str
+    family: str
+    paper: str
+    points: tuple[Mapping[str, Any], ...]
+    hyperparameters: tuple[Hyperparameter, ...]
+    description: str
+    module: str
+    path: str
+    line: int
+
+    @property
+    def origin(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every hyperparameter with its value: `given` (typed values or text) over the defaults.
+
+        Raises UsageError for a name that the method does not have or a value of the wrong type.
+        """
+        known = {parameter.name: parameter for parameter in self.hyperparameters}
+        for name in given:
+            lookup(f"hyperparameter of {self.name}", name, known, listing=f"python -m suite list methods {self.name}")
+        return {name: p.parse(given[name], self.name) if name in given else p.default for name, p in known.items()}
+
+
+def lookup(kind: str, name: str, known: Mapping[str, T], *, listing: str) -> T:
+    """The entry called `name`; UsageError (exit 2) with the nearest name where there is none."""
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    else:
+        hint = f"choose one of {', '.join(sorted(known))}." if known else "it has none."
+    raise UsageError(f"unknown {kind} {name!r}: {hint} ({listing})")
+
+
+# ---------------------------------------------------------------------------------------------------------- decorators
+
+_functions: dict[tuple[str, str], MethodFunction] = {}
+_tasks: dict[str, Task] = {}
+
+
+def register_method(
+    name: str, *, family: str, paper: str = "", points: Any = ()
+) -> Callable[[MethodFunction], MethodFunction]:
+    """Register a compression method: `function(model, bench, *, hyperparameters with types and defaults) -> model`.
+
+    `family` groups it on the pages, `paper` cites it, `points` are its standard operating points (dicts of
+    hyperparameters, the headline first). All four are read from the source: write them as literals, or as
+    expressions of literals and of constants assigned earlier in the file.
+    """
+
+    def bind(function: MethodFunction) -> MethodFunction:
+        _functions[function.__code__.co_filename, name] = function
+        return function
+
+    return bind
+
+
+def register_task(name: str) -> Callable[[Callable[[], Task]], Callable[[], Task]]:
+    """Register a task: the function returns a `Task`; its docstring is the task's description.
+
+    Raises RegistrationError where another file has registered the name already.
+    """
+
+    def bind(build: Callable[[], Task]) -> Callable[[], Task]:
+        path = build.__code__.co_filename
+        known = _tasks.get(name)
+        if known is not None and known.path != path:
+            raise RegistrationError(f"task {name!r} is registered twice: in {known.path} and in {path}; rename one")
+        _tasks[name] = replace(build(), name=name, description=inspect.getdoc(build) or "", path=path)
+        return build
+
+    return bind
+
+
+# ----------------------------------------------------------------------------------------------------------- discovery
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every method found, by name, and the files that cannot be used, with the reason."""
+
+    methods: Mapping[str, Method]
+    unavailable: Mapping[str, str]
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """Read every file of `methods/` and of the entry-point group `prunemark.methods`; nothing is imported."""
+    methods: dict[str, Method] = {}
+    unavailable: dict[str, str] = {}
+    for module, path in _method_files():
+        try:
+            found = read_methods(path, module)
+        except RegistrationError as error:
+            unavailable[module] = str(error)
+            continue
+        for method in found:
+            if method.name in methods:
+                unavailable[module] = (
+                    f"method {method.name!r} is registered twice: {methods[method.name].origin} has it, "
+                    f"{method.origin} is left out; rename one"
+                )
+                continue
+            methods[method.name] = method
+    return Catalogue(methods, unavailable)
+
+
+def read_methods(path: Path, module: str) -> list[Method]:
+    """The methods that a source file registers, without running it; RegistrationError names what is wrong with it."""
+    return [
+        Method(
+            name=call["name"],
+            family=call["family"],
+            paper=call.get("paper", ""),
+            points=tuple(dict(point) for point in call.get("points", ())),
+            hyperparameters=sources.schema(function, path),
+            description=ast.get_docstring(function) or "",
+            module=module,
+            path=str(path),
+            line=function.lineno,
+        )
+        for call, function in sources.decorated(path, "register_method", ("name", "family"))
+    ]
+
+
+def _method_files() -> Iterator[tuple[str, Path]]:
+    for module, path in _package_files("methods"):
+        yield f"methods.{module}", path
+    for entry in importlib.metadata.entry_points(group="prunemark.methods"):
+        path = _locate(entry.value)
+        if path is not None:
+            yield entry.value, path
+
+
+def _package_files(package: str) -> Iterator[tuple[str, Path]]:
+    """Module name and path of every file of a package that lies beside `suite`, but those that start with `_`."""
+    folder = Path(__file__).parent.parent / package
+    for path in sorted(folder.glob("*.py")):
+        if not path.name.startswith("_"):
+            yield path.stem, path
+
+
+def _locate(module: str) -> Path | None:
+    """The file of a module of another package, found without importing its parents."""
+    head, *rest = module.split(".")
+    spec = importlib.util.find_spec(head)
+    if spec is None or spec.origin is None:
+        return None
+    if not rest:
+        return Path(spec.origin)
+    path = Path(spec.origin).parent.joinpath(*rest)
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def method(name: str) -> Method:
+    """The method called `name`; UsageError with the nearest name where there is none."""
+    found = catalogue()
+    for module, reason in found.unavailable.items():
+        if name.replace("-", "_") == module.rpartition(".")[2]:
+            raise UsageError(f"method {name!r} is unavailable: {reason}")
+    return lookup("method", name, found.methods, listing="python -m suite list methods")
+
+
+def load(entry: Method) -> MethodFunction:
+    """The function of a method; its file is imported now. RegistrationError says why it cannot be."""
+    if (entry.path, entry.name) not in _functions:
+        try:
+            module = importlib.import_module(entry.module)
+        except ImportError:
+            module = _import_file(entry)
+        except Exception as error:
+            raise _unimportable(entry, error) from error
+        if (entry.path, entry.name) not in _functions and getattr(module, "__file__", None) != entry.path:
+            _import_file(entry)
+    if (entry.path, entry.name) not in _functions:
+        raise RegistrationError(f"{entry.path} did not register {entry.name!r} when it was imported")
+    return _functions[entry.path, entry.name]
+
+
+def _import_file(entry: Method) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(entry.module, entry.path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(entry.module, module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        sys.modules.pop(entry.module, None)
+        raise _unimportable(entry, error) from error
+    return module
+
+
+def _unimportable(entry: Method, error: Exception) -> RegistrationError:
+    return RegistrationError(f"{entry.path} cannot be imported: {type(error).__name__}: {error}")
+
+
+@functools.cache
+def _discover_tasks() -> None:
+    for module, _ in _package_files("suite/tasks"):
+        importlib.import_module(f"suite.tasks.{module}")
+    for entry in importlib.metadata.entry_points(group="prunemark.tasks"):
+        entry.load()
+
+
+def tasks() -> dict[str, Task]:
+    """Every registered task by name, in order of registration."""
+    _discover_tasks()
+    return dict(_tasks)
+
+
+def task(name: str) -> Task:
+    """The task called `name`; UsageError with the nearest name where there is none."""
+    return lookup("task", name, tasks(), listing="python -m suite list tasks")
+
+
+def model_path(name: str) -> Path:
+    """The file that registers the model `name`, found by reading `models/`."""
+    for path, found in _model_names().items():
+        if name in found:
+            return path
+    known = {each: each for names in _model_names().values() for each in names}
+    lookup("model", name, known, listing="see models/")
+    raise AssertionError("unreachable: lookup raises for an unknown model")
+
+
+@functools.cache
+def _model_names() -> dict[Path, tuple[str, ...]]:
+    return {
+        path: tuple(call["name"] for call, _ in sources.decorated(path, "register_model", ("name",)))
+        for _, path in _package_files("models")
+    }
+
+
+def build_model(name: str, options: Mapping[str, Any]) -> Any:
+    """A freshly initialised network: `models/` is imported now, torch with it."""
+    path = model_path(name)
+    importlib.import_module(f"models.{path.stem}")
+    models = importlib.import_module("models")
+    return models.MODELS[name](**options)

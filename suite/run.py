@@ -1,0 +1,236 @@
+"""One cell from plan to record: train the dense model, compress, evaluate, keep the artifact; then the next cell."""
+
+from __future__ import annotations
+
+import copy
+import random
+import secrets
+import subprocess
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import nn
+
+from suite import artifacts, complexity, data, machine, plan, registry
+from suite.data import Dataset
+from suite.errors import ArtifactError, DataError, RecordError, SuiteError, Unsupported
+from suite.evaluate import OBJECTIVES, Objective, evaluate
+from suite.plan import Cell
+from suite.progress import Progress
+from suite.records import Record, now
+from suite.tasks import Recipe, Task
+from suite.train import train
+from suite.workbench import Workbench
+
+TRAINING_STATE = "training.pt"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data sets are read, models kept and records written."""
+
+    data: Path
+    artifacts: Path
+    results: Path
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A trained dense model: where it lies, the hash of its weights, and how it was trained."""
+
+    folder: Path
+    sha256: str
+    curve: list[dict[str, Any]]
+    training_macs: int
+    training_seconds: float
+
+
+def artifact_folder(root: Path, cell: Cell, data_sha256: str) -> Path:
+    """The folder of a cell's model: another one for each freshness and data set, so a stale model is never taken."""
+    freshness = plan.current_freshness(cell.task, cell.method)
+    return root / cell.task / cell.method / f"{cell.key[:12]}-{str(freshness)[:8]}-{data_sha256[:8]}"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task's data on a device, its recipe for a profile, and what decides."""
+
+    task: Task
+    recipe: Recipe
+    dataset: Dataset
+    objective: Objective
+
+
+def prepare(task_name: str, profile: str, places: Places, device: str) -> Prepared:
+    """Load what a task needs; DataError where its data set is missing or damaged."""
+    task = registry.task(task_name)
+    recipe = task.recipes[profile]
+    dataset = data.load(task.data, places.data, device).capped(recipe)
+    return Prepared(task, recipe, dataset, OBJECTIVES[task.objective])
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every source of random numbers that torch, numpy or a method may draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progress: Progress) -> Dense:
+    """The dense model that `cell` starts from: the stored one, or trained now (going on where it was interrupted)."""
+    task, dataset = ready.task, ready.dataset
+    folder = artifact_folder(places.artifacts, cell.dense, dataset.sha256)
+    try:
+        stored = artifacts.facts(folder)
+        if stored is not None:
+            if artifacts.sha256_file(folder / artifacts.WEIGHTS) != stored["sha256"]:
+                raise ArtifactError("its weights are not what their hash says")
+            return Dense(folder, stored["sha256"], **stored["facts"]["training"])
+    except (ArtifactError, KeyError, TypeError, OSError) as error:
+        progress.say(f"dense model of {cell.task}, seed {cell.seed}, in {folder.name}: {error}; it is trained again")
+    seed_everything(cell.seed)
+    model = registry.build_model(task.model, task.options).to(device)
+    state = folder / TRAINING_STATE
+    done = train(model, dataset, ready.recipe, ready.objective, seed=cell.seed, progress=progress,
+                 label=f"train {task.name} seed {cell.seed}", checkpoint=state)  # fmt: skip
+    architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
+    training = {"curve": done.curve, "training_macs": done.training_macs, "training_seconds": round(done.seconds, 1)}
+    digest = artifacts.save(model, folder, architecture, {"training": training, "data_sha256": dataset.sha256})
+    state.unlink(missing_ok=True)
+    return Dense(folder, digest, **training)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What every record of one run has in common."""
+
+    machine: str
+    run: str
+    versions: dict[str, str]
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+def provenance() -> Provenance:
+    """Who measures: this machine, a new run name, versions, and the commit of the code where it is a checkout."""
+    started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    commit, dirty = _git()
+    return Provenance(
+        machine=machine.identity().slug,
+        run=f"{started}-{secrets.token_hex(3)}",
+        versions=machine.versions(),
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit of the checkout, and whether code in it differs; (None, None) for an installed copy."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--", "suite", "methods", "models"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return commit.stdout.strip(), bool(changed.stdout.strip())
+
+
+def blank(cell: Cell, device: str, origin: Provenance, *, kind: str, command: str) -> dict[str, Any]:
+    """The fields that do not depend on what is measured; the rest of a `Record` comes on top."""
+    return {
+        "kind": kind,
+        "task": cell.task,
+        "method": cell.method,
+        "hyperparameters": dict(cell.hyperparameters),
+        "seed": cell.seed,
+        "profile": cell.profile,
+        "device": device,
+        "cell": cell.key,
+        "freshness": plan.current_freshness(cell.task, cell.method) or "",
+        "created": now(),
+        "machine": origin.machine,
+        "run": origin.run,
+        "command": command,
+        "versions": origin.versions,
+        "git_commit": origin.git_commit,
+        "git_dirty": origin.git_dirty,
+    }
+
+
+def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progress: Progress) -> Record:
+    """Train the dense model if need be, compress, evaluate on the test split, keep the artifact: an accuracy record.
+
+    A method that fails, refuses or runs out of memory gives a record with that status and the reason. What is wrong
+    with the machine or the data (DataError, RecordError) is raised: it is no fault of the cell.
+    """
+    ready = prepare(cell.task, cell.profile, places, device)
+    start = dense_model(cell, ready, places, device, progress)
+    common = blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}") | {
+        "data_source": ready.dataset.source,
+        "data_sha256": ready.dataset.sha256,
+        "checkpoint_sha256": start.sha256,
+        "recipe": asdict(ready.recipe),
+    }
+    try:
+        return Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
+    except Unsupported as error:
+        status, reason = "unsupported", str(error)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        status, reason = "oom", _one_line(error)
+    except (RecordError, DataError):
+        raise
+    except Exception as error:
+        if not isinstance(error, SuiteError):
+            traceback.print_exc()  # the author of a method needs it; the record gets the last line
+        status, reason = "error", _one_line(error)
+    return Record(**common, status=status, reason=reason)
+
+
+def _one_line(error: BaseException) -> str:
+    kind = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
+    return kind + (" ".join(str(error).split())[:300] or "no message")
+
+
+def _compress(cell: Cell, ready: Prepared, start: Dense, places: Places, device: str,
+              progress: Progress) -> dict[str, Any]:  # fmt: skip
+    """Metrics, curve and architecture of one cell; its model is saved."""
+    task, dataset, objective = ready.task, ready.dataset, ready.objective
+    dense = artifacts.load(start.folder, device=device)
+    dense_metrics = _metrics(dense, ready)
+    if cell.method == plan.DENSE:
+        metrics, curve, training_macs, model = dense_metrics, start.curve, start.training_macs, dense
+    else:
+        seed_everything(cell.seed)
+        bench = Workbench(task, ready.recipe, dataset, objective, seed=cell.seed, device=device, progress=progress)
+        compress = registry.load(registry.method(cell.method))
+        model = compress(copy.deepcopy(dense), bench, **cell.hyperparameters)
+        if not isinstance(model, nn.Module):
+            raise SuiteError(f"{cell.method} returned a {type(model).__name__}, not the compressed network")
+        metrics, curve, training_macs = _metrics(model, ready), bench.curve, bench.training_macs
+    architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
+    if cell.method != plan.DENSE:
+        folder = artifact_folder(places.artifacts, cell, dataset.sha256)
+        artifacts.save(model, folder, architecture, {"data_sha256": dataset.sha256})
+    return {
+        "metrics": metrics | {f"dense_{name}": value for name, value in dense_metrics.items()}
+        | {"training_macs": training_macs},
+        "curve": curve,
+        "architecture": msgspec.to_builtins(architecture),
+    }  # fmt: skip
+
+
+def _metrics(model: nn.Module, ready: Prepared) -> dict[str, Any]:
+    model.eval()
+    judged = evaluate(model, ready.dataset, ready.dataset.test, ready.objective)
+    return judged | complexity.complexity(model, ready.task.input_shape)

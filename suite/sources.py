@@ -1,0 +1,203 @@
+"""What a source file says without being run: decorator arguments, a signature as a schema, a hash of its meaning."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import RegistrationError, UsageError
+
+TYPES = {"float": float, "int": int, "bool": bool, "str": str}
+#: Names that an expression in a decorator or a default may use.
+SAFE = {name: getattr(builtins, name) for name in ("range", "round", "int", "float", "str", "list", "tuple", "dict")}
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One keyword-only parameter of a method: its type, the values it may take (None: any), its default."""
+
+    name: str
+    type: str
+    default: Any
+    choices: tuple[str, ...] | None = None
+    optional: bool = False
+
+    def parse(self, value: Any, method: str) -> Any:
+        """`value`, typed or as text, as this parameter's type; UsageError says what it must be."""
+        try:
+            parsed = self._convert(value)
+        except ValueError:
+            raise UsageError(f"{method}: {self.name}={value} is not {self.wanted} (default {self.default})") from None
+        if self.choices is not None and parsed not in self.choices and not (self.optional and parsed is None):
+            raise UsageError(f"{method}: {self.name}={value} is not one of {', '.join(self.choices)}")
+        return parsed
+
+    @property
+    def wanted(self) -> str:
+        names = {"float": "a finite number", "int": "a whole number", "bool": "true or false", "str": "text"}
+        return names[self.type] + (" or none" if self.optional else "")
+
+    def _convert(self, value: Any) -> Any:
+        if self.optional and (value is None or value == "none"):
+            return None
+        if self.type == "bool":
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "false": False}[str(value).lower()] if str(value).lower() in ("true", "false") else _no()
+        if isinstance(value, bool) or value is None:
+            return _no()
+        if self.type == "str":
+            return str(value)
+        if self.type == "int":
+            return value if isinstance(value, int) else int(str(value))
+        number = float(value)
+        return number if math.isfinite(number) else _no()
+
+
+def _no() -> Any:
+    raise ValueError
+
+
+@functools.cache
+def parse(path: Path) -> ast.Module:
+    """The syntax tree of a file; RegistrationError where it is no Python."""
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise RegistrationError(f"{path} is not valid Python: {error}") from error
+
+
+def decorated(
+    path: Path, decorator: str, required: tuple[str, ...]
+) -> Iterator[tuple[dict[str, Any], ast.FunctionDef]]:
+    """Each top-level function under `@decorator(...)`, with the decorator's arguments evaluated (the first is `name`)."""
+    names: dict[str, Any] = dict(SAFE)
+    for node in parse(path).body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            try:
+                names[node.targets[0].id] = _evaluate(node.value, names)
+            except Exception:  # not a constant: no decorator may use it
+                continue
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and _last_name(call.func) == decorator:
+                yield _arguments(call, names, path, required), node
+
+
+def _arguments(call: ast.Call, names: dict[str, Any], path: Path, required: tuple[str, ...]) -> dict[str, Any]:
+    given = dict(zip(("name",), call.args, strict=False)) | {word.arg or "**": word.value for word in call.keywords}
+    try:
+        values = {name: _evaluate(node, names) for name, node in given.items()}
+    except Exception as error:
+        raise RegistrationError(
+            f"{path}:{call.lineno}: the arguments of {_last_name(call.func)} must be literals or constants "
+            f"assigned above it ({error})"
+        ) from error
+    for name in required:
+        if not isinstance(values.get(name), str):
+            raise RegistrationError(f"{path}:{call.lineno}: {_last_name(call.func)} needs {name}=, a text")
+    return values
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
+    """The value of an expression of our own source over `names` alone (it is run when imported anyway)."""
+    return eval(compile(ast.Expression(node), "<source>", "eval"), {"__builtins__": {}, **names})
+
+
+def schema(function: ast.FunctionDef, path: Path) -> tuple[Hyperparameter, ...]:
+    """The keyword-only parameters of a method's function; RegistrationError where the signature is no schema."""
+    where = f"{path}:{function.lineno}: {function.name}"
+    arguments = function.args
+    if len(arguments.posonlyargs + arguments.args) != 2 or arguments.vararg or arguments.kwarg:
+        raise RegistrationError(f"{where} must take (model, bench, *, hyperparameters), the latter keyword-only")
+    found = []
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if argument.annotation is None or default is None:
+            raise RegistrationError(f"{where}: hyperparameter {argument.arg!r} needs a type and a default")
+        kind, choices, optional = _annotation(argument.annotation, f"{where}: {argument.arg}")
+        try:
+            value = _evaluate(default, dict(SAFE))
+        except Exception as error:
+            raise RegistrationError(f"{where}: the default of {argument.arg!r} must be a literal ({error})") from error
+        found.append(Hyperparameter(argument.arg, kind, value, choices, optional))
+    return tuple(found)
+
+
+def _annotation(node: ast.expr, where: str) -> tuple[str, tuple[str, ...] | None, bool]:
+    if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and node.right.value is None:
+        kind, choices, _ = _annotation(node.left, where)
+        return kind, choices, True
+    if isinstance(node, ast.Name) and node.id in TYPES:
+        return node.id, None, False
+    if isinstance(node, ast.Subscript) and _last_name(node.value) == "Literal":
+        values = ast.literal_eval(node.slice)
+        values = values if isinstance(values, tuple) else (values,)
+        if all(isinstance(value, str) for value in values):
+            return "str", values, False
+    raise RegistrationError(f"{where} must be float, int, bool, str, a Literal of texts, or one of them | None")
+
+
+# ----------------------------------------------------------------------------------------------------------- freshness
+
+
+def meaning(path: Path) -> str:
+    """SHA-256 of what a file does: its syntax tree without docstrings, and so without comments and layout.
+
+    The same on every Python version: empty fields, which versions differ in, are left out.
+    """
+    tree = parse(path)
+    texts = [_canonical(tree)]
+    for sibling in _own_siblings(tree, path):
+        texts.append(f"{sibling.name}:{meaning(sibling)}")
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _own_siblings(tree: ast.Module, path: Path) -> list[Path]:
+    """Files of the same folder that this one shares code with (`from ._folding import ...`), but not the package."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            package, _, last = node.module.rpartition(".")
+            if node.level == 1 or package.rpartition(".")[2] == path.parent.name:
+                names.add(last)
+            elif node.module == path.parent.name:
+                names.update(alias.name for alias in node.names)
+    siblings = [path.parent / f"{name}.py" for name in sorted(names)]
+    return [sibling for sibling in siblings if sibling.exists() and sibling != path]
+
+
+def _canonical(node: Any) -> str:
+    if isinstance(node, list):
+        return "[" + ",".join(_canonical(each) for each in node) + "]"
+    if not isinstance(node, ast.AST):
+        return f"{type(node).__name__}:{node!r}"
+    fields = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            value = _without_docstring(value)
+        if value is None or value == [] or name in ("ctx", "kind", "type_comment", "type_ignores"):
+            continue
+        fields.append(f"{name}={_canonical(value)}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _without_docstring(body: Any) -> Any:
+    first = body[0] if body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return body[1:]
+    return body
