@@ -28,7 +28,12 @@ def channel_widths(model: nn.Module) -> dict[str, int]:
 
 
 def remove_channels(
-    model: nn.Module, example_input: torch.Tensor, *, widths: dict[str, int], channel_ratio: float, importance: Importance
+    model: nn.Module,
+    example_input: torch.Tensor,
+    *,
+    widths: dict[str, int],
+    channel_ratio: float,
+    importance: Importance,
 ) -> None:
     """Cut every layer but the head down to max(1, floor(channel_ratio * its width in `widths`)) output channels.
 
@@ -54,9 +59,18 @@ def remove_channels(
 
 
 def three_stage(
-    model: nn.Module, bench: Workbench, importance: Importance, *, channel_ratio: float, steps: int, epochs: int,
-    final_epochs: int, lr: float, max_drop: float, stop: bool,
-) -> nn.Module:  # fmt: skip
+    model: nn.Module,
+    bench: Workbench,
+    importance: Importance,
+    *,
+    channel_ratio: float,
+    steps: int,
+    epochs: int,
+    final_epochs: int,
+    lr: float,
+    max_drop: float,
+    stop: bool,
+) -> nn.Module:
     """Prune and fine-tune in `steps` equal steps of the share removed; each step is a point of the curve."""
     if not 0 < channel_ratio <= 1:
         raise Unsupported(f"channel_ratio {channel_ratio} is outside (0, 1]: it is the share of channels kept")
@@ -75,8 +89,15 @@ def three_stage(
         score = bench.evaluate(model)
         parameters = sum(each.numel() for each in model.parameters())
         within = score >= dense - max_drop
-        bench.log(step=step, channel_ratio=ratio, parameters=parameters, parameters_left=parameters / original,
-                  val_pruned=pruned, val=score, within_max_drop=within)  # fmt: skip
+        bench.log(
+            step=step,
+            channel_ratio=ratio,
+            parameters=parameters,
+            parameters_left=parameters / original,
+            val_pruned=pruned,
+            val=score,
+            within_max_drop=within,
+        )
         if within:
             accepted = copy.deepcopy(model)
         elif stop:

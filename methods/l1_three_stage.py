@@ -51,5 +51,15 @@ def l1_three_stage(
     """
     # the first layer of a group is the convolution itself: the paper's norm is of its filters alone
     norm = tp.importance.MagnitudeImportance(p=1, group_reduction="first", normalizer=None)
-    return three_stage(model, bench, norm, channel_ratio=channel_ratio, steps=steps, epochs=epochs,
-                       final_epochs=final_epochs, lr=lr, max_drop=max_drop, stop=stop)  # fmt: skip
+    return three_stage(
+        model,
+        bench,
+        norm,
+        channel_ratio=channel_ratio,
+        steps=steps,
+        epochs=epochs,
+        final_epochs=final_epochs,
+        lr=lr,
+        max_drop=max_drop,
+        stop=stop,
+    )

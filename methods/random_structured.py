@@ -37,5 +37,15 @@ def random_structured(
     def drawn(group: list[tuple[object, list[int]]]) -> torch.Tensor:
         return torch.rand(len(group[0][1]), generator=bench.rng)
 
-    return three_stage(model, bench, drawn, channel_ratio=channel_ratio, steps=steps, epochs=epochs,
-                       final_epochs=final_epochs, lr=lr, max_drop=1.0, stop=False)  # fmt: skip
+    return three_stage(
+        model,
+        bench,
+        drawn,
+        channel_ratio=channel_ratio,
+        steps=steps,
+        epochs=epochs,
+        final_epochs=final_epochs,
+        lr=lr,
+        max_drop=1.0,
+        stop=False,
+    )

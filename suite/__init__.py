@@ -27,8 +27,17 @@ _PLACES = {
     "Workbench": "suite.workbench",
     "kept_channels": "suite.workbench",
 }
-__all__ = ["Recipe", "SuiteError", "Task", "Unsupported", "Workbench", "kept_channels", "register_method",
-           "register_model", "register_task"]  # fmt: skip
+__all__ = [
+    "Recipe",
+    "SuiteError",
+    "Task",
+    "Unsupported",
+    "Workbench",
+    "kept_channels",
+    "register_method",
+    "register_model",
+    "register_task",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,8 +24,17 @@ DESCRIPTION = "model.json"
 #: Layer kinds that a method may resize, with the attributes from which each is rebuilt.
 SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
-    nn.ConvTranspose2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding",
-                         "groups", "bias", "dilation"),  # fmt: skip
+    nn.ConvTranspose2d: (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "output_padding",
+        "groups",
+        "bias",
+        "dilation",
+    ),
     nn.Linear: ("in_features", "out_features", "bias"),
     nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
 }
@@ -40,10 +49,12 @@ class Architecture(msgspec.Struct, forbid_unknown_fields=True):
     model: str
     options: dict[str, bool | int | float | str | None]
     input_shape: tuple[int, int, int]
-    layers: dict[str, tuple[str, dict[str, bool | int | float | None | list[int] | str]]]
+    layers: dict[str, tuple[str, dict[str, bool | int | float | list[int] | str | None]]]
 
 
-def describe(model: nn.Module, *, name: str, options: Mapping[str, Any], input_shape: tuple[int, int, int]) -> Architecture:
+def describe(
+    model: nn.Module, *, name: str, options: Mapping[str, Any], input_shape: tuple[int, int, int]
+) -> Architecture:
     """The architecture of a network that was built as the registered model `name` and perhaps resized since."""
     layers = {}
     for path, module in model.named_modules():
@@ -109,7 +120,9 @@ def sha256_file(path: Path) -> str:
 
 def weights_bytes(model: nn.Module) -> bytes:
     """The saved form of a network's parameters and buffers: contiguous, on the CPU, in the order of the state dict."""
-    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    )
 
 
 def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapping[str, Any]) -> str:
@@ -150,7 +163,9 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
     except OSError as error:
         raise ArtifactError(f"{weights} cannot be read: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
-        raise ArtifactError(f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again")
+        raise ArtifactError(
+            f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again"
+        )
     model = rebuild(description.get("architecture", {}))
     try:
         model.load_state_dict(safetensors.torch.load(content))
@@ -173,5 +188,3 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
 def default_root(environment: Mapping[str, str] = os.environ) -> Path:
     """Where models are kept unless `--artifacts` says otherwise: `PRUNEMARK_ARTIFACTS`, else `artifacts/` here."""
     return Path(environment.get("PRUNEMARK_ARTIFACTS") or "artifacts")
-
-

@@ -79,7 +79,8 @@ def _parser() -> Parser:
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
     conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
-    command("doctor", _doctor, "what this machine can run: devices, data found, versions").add_argument("--data", type=Path)
+    doctor = command("doctor", _doctor, "what this machine can run: devices, data found, versions")
+    doctor.add_argument("--data", type=Path)
     download = command("download", _download, "fetch a data set through torchvision")
     download.add_argument("name")
     download.add_argument("--data", type=Path)
@@ -90,7 +91,13 @@ def _cell_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--task", action="append", default=[], metavar="T", help="repeatable; default: every task whose data is there")
     add("--method", action="append", default=[], metavar="M", help="repeatable; default: every method")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter, in place of the standard points")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter; replaces the standard points",
+    )
     add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
     add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
     add("--profile", default="full", help="smoke (seconds), quick (minutes on a CPU), full (the recipe that counts)")
@@ -141,8 +148,14 @@ def _cells(options: argparse.Namespace) -> tuple[Cell, ...]:
     if not names:
         raise DataError("no task's data is there: name one with --task to see how to get it")
     methods = [registry.method(name) for name in options.method or registry.catalogue().methods]
-    return plan.cells([registry.task(name) for name in names], methods, settings=_settings(options),
-                      seeds=options.seed or [0], profile=options.profile, which=options.points)  # fmt: skip
+    return plan.cells(
+        [registry.task(name) for name in names],
+        methods,
+        settings=_settings(options),
+        seeds=options.seed or [0],
+        profile=options.profile,
+        which=options.points,
+    )
 
 
 def _data_is_there(task: str, options: argparse.Namespace) -> bool:
@@ -158,8 +171,12 @@ def _session(options: argparse.Namespace) -> Session:
     execute.executor_called(options.executor)
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
-    places = run.Places(options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results)
-    return execute.Session(places, options.device, run.provenance(), Progress(), force=options.force, workers=options.workers)
+    places = run.Places(
+        options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results
+    )
+    return execute.Session(
+        places, options.device, run.provenance(), Progress(), force=options.force, workers=options.workers
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
@@ -178,8 +195,9 @@ def _bench(options: argparse.Namespace) -> int:
     cells = _cells(options)
     session = _session(options)
     rows = bench.standard_rows(options.device, options.rows)
-    seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory")) * len(cells)
-    session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: at most about {duration(seconds)} of measuring")
+    seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory"))
+    total = duration(seconds * len(cells))
+    session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: at most about {total} of measuring")
     return _report(execute.benchmark(cells, rows, session), options)
 
 
@@ -219,19 +237,22 @@ def _report(outcomes: Any, options: argparse.Namespace) -> int:
 
 def _line(record: Record) -> str:
     """One record as a person reads it."""
-    changed = {name: value for name, value in record.hyperparameters.items() if name in ("channel_ratio", "sparsity", "epochs")}
-    what = " ".join([record.task, record.method, *(f"{k}={plan.spell(v)}" for k, v in changed.items())])
+    told = ("channel_ratio", "sparsity", "epochs")
+    settings = (f"{name}={plan.spell(record.hyperparameters[name])}" for name in told if name in record.hyperparameters)
+    what = " ".join([record.task, record.method, *settings])
     if record.status != "ok":
         return f"{what}: {record.status}: {record.reason}"
     m = record.metrics
     if record.kind == "accuracy":
-        score = next(f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if not name.startswith("dense_"))
+        name = next(iter(m))
+        score = f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})"
         return f"{what}: {score}, {m['parameters']:,} parameters, {(m['macs'] or 0) / 1e6:.1f} M MACs"
     where = " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())
     if record.kind == "latency":
         return f"{what}: {m['speedup']:.3f}x [{m['speedup_low']:.3f}, {m['speedup_high']:.3f}] ({where})"
     if record.kind == "memory":
-        return f"{what}: peak {(m['peak_bytes'] or 0) / 2**20:.1f} MiB, dense {(m['dense_peak_bytes'] or 0) / 2**20:.1f} MiB ({where})"
+        own, dense = ((m[name] or 0) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
+        return f"{what}: peak {own:.1f} MiB, dense {dense:.1f} MiB ({where})"
     return f"{record.task} noise floor {100 * (m['noise_floor'] or 0):.2f} % ({where})"
 
 
@@ -245,15 +266,23 @@ def _plan(options: argparse.Namespace) -> int:
     found, _ = records.read_results(options.results)
     standing = plan.standing(found)
     known = {record.cell for record in found if record.kind == "accuracy"}
-    trained = frozenset(cell.dense.key for cell in cells if any(
-        (options.artifacts or artifacts.default_root()).glob(f"{cell.task}/dense/{cell.dense.key[:12]}-*/model.json")))
-    rows = []
+    trained = frozenset(
+        cell.dense.key
+        for cell in cells
+        if any(
+            (options.artifacts or artifacts.default_root()).glob(
+                f"{cell.task}/dense/{cell.dense.key[:12]}-*/model.json"
+            )
+        )
+    )
+    rows: list[dict[str, Any]] = []
     for cell in cells:
         fresh = (cell.key, "accuracy", options.device) in standing
         state = "fresh" if fresh else "stale" if cell.key in known else "missing"
         if fresh and options.missing:
             continue
-        seconds = 0.0 if fresh else cost.estimate_seconds([cell], options.device, trained | {cell.dense.key} - {cell.key})
+        others = trained | {cell.dense.key} - {cell.key}
+        seconds = 0.0 if fresh else cost.estimate_seconds([cell], options.device, others)
         rows.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds)})
     owed = [cell for cell in cells if (cell.key, "accuracy", options.device) not in standing]
     total = cost.estimate_seconds(owed, options.device, trained)
@@ -262,7 +291,8 @@ def _plan(options: argparse.Namespace) -> int:
         return 0
     for row in rows:
         print(f"{row['state']:8} {duration(row['seconds']):>10}  {row['arguments']}")
-    print(f"{len(owed)} of {len(cells)} cells owed, about {duration(total)} of training on this machine's {options.device}")
+    most = f"at most {duration(total)} of training on this machine's {options.device}"
+    print(f"{len(owed)} of {len(cells)} cells owed, {most}")
     return 0
 
 
@@ -272,8 +302,14 @@ def _list(options: argparse.Namespace) -> int:
     entries = listing.ENTRIES[options.what]()
     if options.name is not None:
         by_name = {entry["name"]: entry for entry in entries}
-        entries = [registry.lookup(options.what[:-1] if options.what != "studies" else "study", options.name, by_name,
-                                   listing=f"python -m suite list {options.what}")]  # fmt: skip
+        entries = [
+            registry.lookup(
+                options.what[:-1] if options.what != "studies" else "study",
+                options.name,
+                by_name,
+                listing=f"python -m suite list {options.what}",
+            )
+        ]
     if options.json:
         print(json.dumps(entries))
     else:
@@ -317,7 +353,8 @@ def _conform(options: argparse.Namespace) -> int:
     faults = 0
     for case in conformance.check(method, Progress(silent=True), tasks=options.task):
         faults += case.fault is not None
-        print(f"{'pass' if case.fault is None else 'FAIL'}  {case.task:16} {case.name}" + (f": {case.fault}" if case.fault else ""))
+        verdict = "pass" if case.fault is None else "FAIL"
+        print(f"{verdict}  {case.task:16} {case.name}" + (f": {case.fault}" if case.fault else ""))
     if faults:
         raise SuiteError(f"{method.name} fails {faults} of the conformance cases above; it would not be listed")
     return 0
@@ -329,7 +366,8 @@ def _doctor(options: argparse.Namespace) -> int:
     root = options.data or data.default_root()
     facts = [*machine.doctor(), ("data root", str(root))]
     for name in data.SOURCES:
-        facts.append((f"data {name}", "found" if data.is_there(name, root) else f"missing: python -m suite download {name}"))
+        there = data.is_there(name, root)
+        facts.append((f"data {name}", "found" if there else f"missing: python -m suite download {name}"))
     width = max(len(name) for name, _ in facts)
     for name, answer in facts:
         print(f"{name:{width}}  {answer}")

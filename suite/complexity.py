@@ -40,7 +40,7 @@ def nonzero_parameters(model: nn.Module) -> int:
 
 
 def complexity(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Every figure of this file by the name of its record field; sizes in bytes of the saved weights, plain and zlib 6."""
+    """Every figure of this file by the name of its record field; sizes are of the saved weights, plain and zlib 6."""
     content = weights_bytes(model)
     return {
         "parameters": parameters(model),

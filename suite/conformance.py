@@ -1,4 +1,4 @@
-"""What every method must satisfy to be listed; authors run it on their own files, CI on every method of the registry."""
+"""What every method must satisfy to be listed; authors run it on their own files, CI on the whole registry."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def check(method: Method, progress: Progress, *, tasks: list[str] | None = None)
 
 
 def _has_story(method: Method) -> str | None:
-    return None if len(method.description.split()) >= 8 else "its docstring must say what it does: it is the method's page"
+    enough = len(method.description.split()) >= 8
+    return None if enough else "its docstring must say what it does: it is the method's page"
 
 
 def _points_fit(method: Method) -> str | None:
@@ -81,7 +82,8 @@ def _keeps_to_the_interface(method: Method) -> str | None:
             names = [node.module]
         for name in names:
             if name.startswith("suite."):
-                return f"line {getattr(node, 'lineno', 0)} imports {name}: a method takes what it needs from `suite` itself"
+                line = getattr(node, "lineno", 0)
+                return f"line {line} imports {name}: a method takes what it needs from `suite` itself"
     return None
 
 
@@ -141,8 +143,9 @@ class _no_data_set_loaded:
 
 def _compress(method: Method, cell: Cell, ready: Prepared, dense: nn.Module, progress: Progress) -> Any:
     run.seed_everything(cell.seed)
-    bench = Workbench(ready.task, ready.recipe, ready.dataset, ready.objective, seed=cell.seed, device="cpu",
-                      progress=progress)  # fmt: skip
+    bench = Workbench(
+        ready.task, ready.recipe, ready.dataset, ready.objective, seed=cell.seed, device="cpu", progress=progress
+    )
     return registry.load(method)(copy.deepcopy(dense), bench, **cell.hyperparameters)
 
 

@@ -30,7 +30,7 @@ def dense_macs(task: str) -> int:
 
 
 def method_epochs(hyperparameters: Mapping[str, Any]) -> float:
-    """Epochs of fine-tuning that a setting asks for, by the names that methods give them; a network shrinks meanwhile."""
+    """Epochs of fine-tuning that a setting asks for, by the names methods give them (the most: networks shrink)."""
     epochs = float(hyperparameters.get("epochs") or 0)
     steps = float(hyperparameters.get("steps") or 1)
     return epochs * max(1.0, steps - 1) + float(hyperparameters.get("final_epochs") or 0)

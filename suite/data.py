@@ -114,7 +114,7 @@ def _check(name: str, arrays: Arrays) -> None:
 def _split(name: str, arrays: Arrays, device: str) -> Dataset:
     digest = hashlib.sha256()
     for array in (arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     held_out = stratified(arrays.y_train, min(arrays.validation, len(arrays.y_train) // 5))
     pixels = arrays.x_train[~held_out].reshape(-1, 3)
     mean = torch.tensor([pixels[:, c].mean(dtype=np.float64) for c in range(3)], dtype=torch.float32)
@@ -204,8 +204,8 @@ def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
             found = _torchvision_class(name)(root, train=train, download=False)
         except Exception as error:  # torchvision raises RuntimeError, pickle errors and more for damaged files
             raise DataError(
-                f"{name} in {root} is damaged ({' '.join(str(error).split())[:120]}): delete it and fetch it again with "
-                f"'python -m suite download {name} --data {root}'"
+                f"{name} in {root} is damaged ({' '.join(str(error).split())[:120]}): delete it and fetch it again "
+                f"with 'python -m suite download {name} --data {root}'"
             ) from error
         parts += [found.data, np.asarray(found.targets)]
     return parts
@@ -250,7 +250,11 @@ SOURCES: dict[str, Callable[[str, Path], Arrays]] = {"cifar10": _cifar, "cifar10
 
 
 def batches(
-    dataset: Dataset, split: Split, batch_size: int, *, shuffle: torch.Generator | None = None,
+    dataset: Dataset,
+    split: Split,
+    batch_size: int,
+    *,
+    shuffle: torch.Generator | None = None,
     augmentation: tuple[str, ...] = (),
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Normalised `(inputs, targets)` of a split. With `shuffle` in a random order, without the ragged last batch."""

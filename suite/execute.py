@@ -10,7 +10,6 @@ from typing import Any
 
 from suite import artifacts, bench, machine, plan, registry, run
 from suite.bench import Measurement, Row, Subject
-
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
@@ -79,7 +78,7 @@ def _local(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
 
 
 def _pool(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
-    """Worker processes with an equal share of the cores; each dense model is trained once, before what starts from it."""
+    """Worker processes with an equal share of the cores; dense models are trained before what starts from them."""
     quiet = replace(session, progress=Progress(silent=True), workers=1)
     threads = max(1, machine.usable_cores() // session.workers)
     dense = list({cell.dense.key: cell.dense for cell in cells}.values())
@@ -126,7 +125,7 @@ EXECUTORS: Mapping[str, Callable[[Sequence[Cell], Session], Iterator[Record]]] =
 
 @dataclass(frozen=True)
 class Job:
-    """One row to measure: a cell's latency or memory, or (without a subject) the noise floor of a task's dense model."""
+    """One row to measure: a cell's latency or memory, or the noise floor of a task's dense model."""
 
     cell: Cell
     row: Row
@@ -171,14 +170,13 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     subjects = {}
     for cell in dict.fromkeys(job.cell.key for job in todo):
         first = next(job.cell for job in todo if job.cell.key == cell)
-        for outcome in _missing(first, session):
-            yield outcome
+        yield from _missing(first, session)
         subjects[cell] = _subject(first, session)
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
         machine.device_lock(session.device),
-        session.progress.bar("benchmark", len(todo)) as advance,
+        session.progress.bar("benchmark", len(todo), still=True) as advance,
     ):
         for job in todo:
             subject = subjects[job.cell.key]
@@ -231,5 +229,3 @@ def _record(job: Job, measured: Measurement, session: Session) -> Record:
         samples=measured.samples,
         notes=measured.notes,
     )
-
-

@@ -57,8 +57,10 @@ def _methods() -> list[Entry]:
 def _studies() -> list[Entry]:
     from suite.studies import studies
 
-    return [{"name": each.name, "source": each.source, "cells": len(each.cells), "description": each.title}
-            for each in studies().values()]  # fmt: skip
+    return [
+        {"name": each.name, "source": each.source, "cells": len(each.cells), "description": each.title}
+        for each in studies().values()
+    ]
 
 
 ENTRIES: Mapping[str, Callable[[], list[Entry]]] = {"tasks": _tasks, "methods": _methods, "studies": _studies}

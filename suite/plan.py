@@ -47,9 +47,10 @@ class Cell:
         """The command-line options that name this cell."""
         defaults = registry.method(self.method).complete({})
         words = ["--task", self.task, "--method", self.method]
-        for name, value in self.hyperparameters.items():
-            if value != defaults.get(name):
-                words += ["--set", f"{name}={spell(value)}"]
+        changed = [name for name, value in self.hyperparameters.items() if value != defaults.get(name)]
+        # without any --set the command line means every standard point
+        for name in changed or list(self.hyperparameters)[:1]:
+            words += ["--set", f"{name}={spell(self.hyperparameters[name])}"]
         return " ".join([*words, "--seed", str(self.seed), "--profile", self.profile])
 
 
@@ -120,7 +121,7 @@ def current_freshness(task: str, method: str) -> str | None:
 
 def standing(records: Iterable[Record]) -> dict[tuple[str, str, str], Record]:
     """The newest fresh `ok` accuracy record by (cell, kind, device): what need not be run again."""
-    found = {}
+    found: dict[tuple[str, str, str], Record] = {}
     for record in records:
         if record.status == "ok" and is_fresh(record):
             found[record.cell, record.kind, record.device] = record

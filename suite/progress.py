@@ -24,28 +24,41 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Advance]:
-        """A bar over `total` steps; call what it yields after each, with `note=` for a word on how it goes."""
+    def bar(self, label: str, total: int, *, still: bool = False) -> Iterator[Advance]:
+        """A bar over `total` steps; call what it yields after each, with `note=` for a word on how it goes.
+
+        `still` draws it only then: redrawing ten times a second would disturb what is being timed.
+        """
         if self.silent:
             yield lambda count=1, note="": None
         elif sys.stderr.isatty():
-            yield from _terminal(label, total)
+            yield from _terminal(label, total, still)
         else:
             yield from _lines(label, total)
 
 
-def _terminal(label: str, total: int) -> Iterator[Advance]:
+def _terminal(label: str, total: int, still: bool) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Rich
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-               TextColumn("left"), TimeRemainingColumn())  # fmt: skip
-    with Rich(*columns, console=Console(stderr=True), transient=True) as rich:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Rich(*columns, console=Console(stderr=True), transient=True, auto_refresh=not still) as rich:
         shown = rich.add_task(label, total=total, note="")
 
         def advance(count: int = 1, note: str | None = None) -> None:
-            rich.update(shown, advance=count, **({} if note is None else {"note": note}))
+            rich.update(shown, advance=count)
+            if note is not None:
+                rich.update(shown, note=note)
+            if still:
+                rich.refresh()
 
         yield advance
 

@@ -1,11 +1,10 @@
-"""Measured facts as append-only text: one JSON object a line, one file a run. No torch, no model, no code from a file."""
+"""Measured facts as append-only text: one JSON object a line, one file a run. Reading them runs no code."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,10 @@ KINDS = ("accuracy", "latency", "memory", "energy", "noise-floor")
 STATUSES = ("ok", "oom", "timeout", "error", "unsupported")
 LONGEST_LINE = 1_000_000
 LONGEST_TEXT = 20_000
+#: Of a machine or a run: both name files.
+LONGEST_NAME = 120
+#: No measured number is larger.
+BEYOND = 1e300
 MOST_SAMPLES = 200
 
 Number = float | int | bool | None
@@ -259,10 +262,26 @@ def read_results(results: Path) -> tuple[list[Record], list[Problem]]:
 # ------------------------------------------------------------------------------------------------------------ checking
 
 _FRACTIONS = ("top1", "top5", "ssim", "ms_ssim")
-_POSITIVE = ("parameters", "macs", "size_bytes", "size_bytes_compressed", "speedup", "speedup_low", "speedup_high",
-             "dense_seconds", "compressed_seconds", "peak_bytes", "dense_peak_bytes")  # fmt: skip
-_HEADLINES = {"accuracy": "parameters", "latency": "speedup", "memory": "peak_bytes", "energy": "joules",
-              "noise-floor": "noise_floor"}  # fmt: skip
+_POSITIVE = (
+    "parameters",
+    "macs",
+    "size_bytes",
+    "size_bytes_compressed",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "dense_seconds",
+    "compressed_seconds",
+    "peak_bytes",
+    "dense_peak_bytes",
+)
+_HEADLINES = {
+    "accuracy": "parameters",
+    "latency": "speedup",
+    "memory": "peak_bytes",
+    "energy": "joules",
+    "noise-floor": "noise_floor",
+}
 
 
 def fault_of(record: Record) -> str | None:
@@ -286,7 +305,8 @@ def _faults(record: Record) -> Iterator[str]:
         yield "cell does not match task, method, hyperparameters, seed and profile"
     for name in ("machine", "run"):
         value = getattr(record, name)
-        if not value or not all(c.isalnum() or c in "._-" for c in value) or value.startswith("."):
+        plain = all(c.isalnum() or c in "._-" for c in value) and not value.startswith(".")
+        if not 0 < len(value) <= LONGEST_NAME or not plain:
             yield f"{name} {value[:40]!r} is no plain name"
     if (record.status == "ok") != (record.reason is None):
         yield f"status {record.status} {'needs no' if record.status == 'ok' else 'needs a'} reason"
@@ -308,7 +328,7 @@ def _metric_faults(record: Record) -> Iterator[str]:
     for name, value in record.metrics.items():
         if value is None:
             continue
-        if not math.isfinite(value):
+        if not abs(value) < BEYOND:  # also true of NaN, and of a whole number too large for a float
             yield f"metric {name} is not finite"
         plain = name.removeprefix("dense_")
         if plain in _FRACTIONS and not 0 <= value <= 1:

@@ -88,7 +88,8 @@ def register_method(
     """
 
     def bind(function: MethodFunction) -> MethodFunction:
-        _functions[function.__code__.co_filename, name] = function
+        # what another decorator has wrapped was still written in this file
+        _functions[inspect.unwrap(function).__code__.co_filename, name] = function
         return function
 
     return bind
@@ -129,7 +130,11 @@ def catalogue() -> Catalogue:
     unavailable: dict[str, str] = {}
     for module, path in _method_files():
         try:
+            if path is None:
+                raise RegistrationError(f"an installed package names {module} as its methods, but it is not there")
             found = read_methods(path, module)
+            for method in found:
+                _check_points(method)
         except RegistrationError as error:
             unavailable[module] = str(error)
             continue
@@ -151,7 +156,7 @@ def read_methods(path: Path, module: str) -> list[Method]:
             name=call["name"],
             family=call["family"],
             paper=call.get("paper", ""),
-            points=tuple(dict(point) for point in call.get("points", ())),
+            points=_points(call, f"{path}:{function.lineno}"),
             hyperparameters=sources.schema(function, path),
             description=ast.get_docstring(function) or "",
             module=module,
@@ -162,13 +167,26 @@ def read_methods(path: Path, module: str) -> list[Method]:
     ]
 
 
-def _method_files() -> Iterator[tuple[str, Path]]:
+def _points(call: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], ...]:
+    points = call.get("points", ())
+    if not isinstance(points, list | tuple) or not all(isinstance(point, dict) for point in points):
+        raise RegistrationError(f"{where}: points must be a list of dicts, one for each standard setting")
+    return tuple(points)
+
+
+def _check_points(method: Method) -> None:
+    for point in method.points:
+        try:
+            method.complete(point)
+        except UsageError as error:
+            raise RegistrationError(f"{method.origin}: a point does not fit the signature: {error}") from error
+
+
+def _method_files() -> Iterator[tuple[str, Path | None]]:
     for module, path in _package_files("methods"):
         yield f"methods.{module}", path
-    for entry in importlib.metadata.entry_points(group="prunemark.methods"):
-        path = _locate(entry.value)
-        if path is not None:
-            yield entry.value, path
+    for module in dict.fromkeys(entry.module for entry in importlib.metadata.entry_points(group="prunemark.methods")):
+        yield module, _locate(module)
 
 
 def _package_files(package: str) -> Iterator[tuple[str, Path]]:
@@ -241,7 +259,13 @@ def _discover_tasks() -> None:
     for module, _ in _package_files("suite/tasks"):
         importlib.import_module(f"suite.tasks.{module}")
     for entry in importlib.metadata.entry_points(group="prunemark.tasks"):
-        entry.load()
+        try:
+            entry.load()
+        except RegistrationError:
+            raise
+        except Exception as error:
+            raise RegistrationError(f"the tasks of {entry.value} cannot be imported: {type(error).__name__}: {error}; "
+                                    "mend or uninstall that package") from error  # fmt: skip
 
 
 def tasks() -> dict[str, Task]:

@@ -97,10 +97,22 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
     seed_everything(cell.seed)
     model = registry.build_model(task.model, task.options).to(device)
     state = folder / TRAINING_STATE
-    done = train(model, dataset, ready.recipe, ready.objective, seed=cell.seed, progress=progress,
-                 label=f"train {task.name} seed {cell.seed}", checkpoint=state)  # fmt: skip
+    done = train(
+        model,
+        dataset,
+        ready.recipe,
+        ready.objective,
+        seed=cell.seed,
+        progress=progress,
+        label=f"train {task.name} seed {cell.seed}",
+        checkpoint=state,
+    )
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
-    training = {"curve": done.curve, "training_macs": done.training_macs, "training_seconds": round(done.seconds, 1)}
+    training: dict[str, Any] = {
+        "curve": done.curve,
+        "training_macs": done.training_macs,
+        "training_seconds": round(done.seconds, 1),
+    }
     digest = artifacts.save(model, folder, architecture, {"training": training, "data_sha256": dataset.sha256})
     state.unlink(missing_ok=True)
     return Dense(folder, digest, **training)
@@ -139,8 +151,11 @@ def _git() -> tuple[str | None, bool | None]:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--", "suite", "methods", "models"],
-            cwd=root, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None, None
     return commit.stdout.strip(), bool(changed.stdout.strip())
@@ -184,17 +199,16 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     }
     try:
         return Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
-    except Unsupported as error:
-        status, reason = "unsupported", str(error)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        status, reason = "oom", _one_line(error)
     except (RecordError, DataError):
         raise
+    except Unsupported as error:
+        return Record(**common, status="unsupported", reason=str(error))
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return Record(**common, status="oom", reason=_one_line(error))
     except Exception as error:
         if not isinstance(error, SuiteError):
             traceback.print_exc()  # the author of a method needs it; the record gets the last line
-        status, reason = "error", _one_line(error)
-    return Record(**common, status=status, reason=reason)
+        return Record(**common, status="error", reason=_one_line(error))
 
 
 def _one_line(error: BaseException) -> str:
@@ -202,8 +216,9 @@ def _one_line(error: BaseException) -> str:
     return kind + (" ".join(str(error).split())[:300] or "no message")
 
 
-def _compress(cell: Cell, ready: Prepared, start: Dense, places: Places, device: str,
-              progress: Progress) -> dict[str, Any]:  # fmt: skip
+def _compress(
+    cell: Cell, ready: Prepared, start: Dense, places: Places, device: str, progress: Progress
+) -> dict[str, Any]:
     """Metrics, curve and architecture of one cell; its model is saved."""
     task, dataset, objective = ready.task, ready.dataset, ready.objective
     dense = artifacts.load(start.folder, device=device)
@@ -223,11 +238,12 @@ def _compress(cell: Cell, ready: Prepared, start: Dense, places: Places, device:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)
         artifacts.save(model, folder, architecture, {"data_sha256": dataset.sha256})
     return {
-        "metrics": metrics | {f"dense_{name}": value for name, value in dense_metrics.items()}
+        "metrics": metrics
+        | {f"dense_{name}": value for name, value in dense_metrics.items()}
         | {"training_macs": training_macs},
         "curve": curve,
         "architecture": msgspec.to_builtins(architecture),
-    }  # fmt: skip
+    }
 
 
 def _metrics(model: nn.Module, ready: Prepared) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Hyperparameter:
         """`value`, typed or as text, as this parameter's type; UsageError says what it must be."""
         try:
             parsed = self._convert(value)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             raise UsageError(f"{method}: {self.name}={value} is not {self.wanted} (default {self.default})") from None
         if self.choices is not None and parsed not in self.choices and not (self.optional and parsed is None):
             raise UsageError(f"{method}: {self.name}={value} is not one of {', '.join(self.choices)}")
@@ -50,7 +50,8 @@ class Hyperparameter:
         if self.type == "bool":
             if isinstance(value, bool):
                 return value
-            return {"true": True, "false": False}[str(value).lower()] if str(value).lower() in ("true", "false") else _no()
+            known = {"true": True, "false": False}
+            return known[str(value).lower()] if str(value).lower() in known else _no()
         if isinstance(value, bool) or value is None:
             return _no()
         if self.type == "str":
@@ -70,14 +71,16 @@ def parse(path: Path) -> ast.Module:
     """The syntax tree of a file; RegistrationError where it is no Python."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
+    except OSError as error:
+        raise RegistrationError(f"{path} cannot be read: {error.strerror}") from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RegistrationError(f"{path} is not valid Python: {error}") from error
 
 
 def decorated(
     path: Path, decorator: str, required: tuple[str, ...]
 ) -> Iterator[tuple[dict[str, Any], ast.FunctionDef]]:
-    """Each top-level function under `@decorator(...)`, with the decorator's arguments evaluated (the first is `name`)."""
+    """Each top-level function under `@decorator(...)`, with the decorator's arguments evaluated (the first: `name`)."""
     names: dict[str, Any] = dict(SAFE)
     for node in parse(path).body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -133,7 +136,12 @@ def schema(function: ast.FunctionDef, path: Path) -> tuple[Hyperparameter, ...]:
             value = _evaluate(default, dict(SAFE))
         except Exception as error:
             raise RegistrationError(f"{where}: the default of {argument.arg!r} must be a literal ({error})") from error
-        found.append(Hyperparameter(argument.arg, kind, value, choices, optional))
+        parameter = Hyperparameter(argument.arg, kind, value, choices, optional)
+        try:
+            parameter.parse(value, function.name)
+        except UsageError as error:
+            raise RegistrationError(f"{where}: a default does not fit its type: {error}") from error
+        found.append(parameter)
     return tuple(found)
 
 
@@ -144,9 +152,9 @@ def _annotation(node: ast.expr, where: str) -> tuple[str, tuple[str, ...] | None
     if isinstance(node, ast.Name) and node.id in TYPES:
         return node.id, None, False
     if isinstance(node, ast.Subscript) and _last_name(node.value) == "Literal":
-        values = ast.literal_eval(node.slice)
-        values = values if isinstance(values, tuple) else (values,)
-        if all(isinstance(value, str) for value in values):
+        listed = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        values = tuple(each.value for each in listed if isinstance(each, ast.Constant) and isinstance(each.value, str))
+        if len(values) == len(listed):
             return "str", values, False
     raise RegistrationError(f"{where} must be float, int, bool, str, a Literal of texts, or one of them | None")
 
@@ -159,10 +167,15 @@ def meaning(path: Path) -> str:
 
     The same on every Python version: empty fields, which versions differ in, are left out.
     """
+    return _meaning(path, frozenset())
+
+
+def _meaning(path: Path, above: frozenset[Path]) -> str:
     tree = parse(path)
     texts = [_canonical(tree)]
     for sibling in _own_siblings(tree, path):
-        texts.append(f"{sibling.name}:{meaning(sibling)}")
+        if sibling not in above:  # files that import each other
+            texts.append(f"{sibling.name}:{_meaning(sibling, above | {path})}")
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
@@ -170,12 +183,16 @@ def _own_siblings(tree: ast.Module, path: Path) -> list[Path]:
     """Files of the same folder that this one shares code with (`from ._folding import ...`), but not the package."""
     names = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            package, _, last = node.module.rpartition(".")
-            if node.level == 1 or package.rpartition(".")[2] == path.parent.name:
+        imported = []
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level <= 1:
+            module = ".".join([path.parent.name] * node.level + ([node.module] if node.module else []))
+            imported = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        for name in imported:
+            package, _, last = name.rpartition(".")
+            if package.rpartition(".")[2] == path.parent.name:
                 names.add(last)
-            elif node.module == path.parent.name:
-                names.update(alias.name for alias in node.names)
     siblings = [path.parent / f"{name}.py" for name in sorted(names)]
     return [sibling for sibling in siblings if sibling.exists() and sibling != path]
 

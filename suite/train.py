@@ -35,7 +35,7 @@ class Training:
 def has_fast_bf16(device: str) -> bool:
     """Does this hardware multiply bfloat16 faster than float32?"""
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return machine.bf16_is_fast()
 
 
@@ -72,12 +72,14 @@ def train(
     an uninterrupted one: shuffling and augmentation of an epoch depend on `seed` and the epoch alone. SuiteError where
     the loss is not finite.
     """
-    device = dataset.train.targets.device.type
-    model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         [each for each in model.parameters() if each.requires_grad],
-        lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0,
-    )  # fmt: skip
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
     criterion = loss or objective.loss(recipe)
     done = _resume(checkpoint, model, optimizer, progress)
     steps = max(1, len(dataset.train) // recipe.batch_size)
@@ -88,7 +90,7 @@ def train(
             started = time.perf_counter()
             seen, total = _epoch(model, dataset, recipe, criterion, optimizer, seed=seed, epoch=epoch, advance=advance)
             if not math.isfinite(total):
-                raise SuiteError(f"{label}: the loss is {total} in epoch {epoch + 1}; lower the learning rate ({recipe.lr})")
+                raise SuiteError(f"{label}: the loss is {total} in epoch {epoch + 1}; lower its lr ({recipe.lr})")
             score = evaluate(model, dataset, dataset.val, objective)[objective.headline]
             done.seconds += time.perf_counter() - started
             done.training_macs += 3 * macs * seen
@@ -101,9 +103,16 @@ def train(
 
 
 def _epoch(
-    model: nn.Module, dataset: Dataset, recipe: Recipe, criterion: Loss, optimizer: torch.optim.Optimizer, *,
-    seed: int, epoch: int, advance: Callable[..., None],
-) -> tuple[int, float]:  # fmt: skip
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    criterion: Loss,
+    optimizer: torch.optim.Optimizer,
+    *,
+    seed: int,
+    epoch: int,
+    advance: Callable[..., None],
+) -> tuple[int, float]:
     """One pass over the training data: images seen, mean loss."""
     drawn = torch.Generator().manual_seed(seed * 100_003 + epoch)
     device = dataset.train.targets.device.type
@@ -129,8 +138,13 @@ def _epoch(
 
 def _keep(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, done: Training) -> None:
     buffer = io.BytesIO()
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curve": done.curve,
-             "seconds": done.seconds, "training_macs": done.training_macs}  # fmt: skip
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "curve": done.curve,
+        "seconds": done.seconds,
+        "training_macs": done.training_macs,
+    }
     torch.save(state, buffer)
     write_atomically(path, buffer.getbuffer())
 

@@ -29,8 +29,17 @@ class Workbench:
     seeded CPU generator; `dense_score` is the validation score of the model as it came in.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, dataset: Dataset, objective: Objective, *, seed: int,
-                 device: str, progress: Progress) -> None:  # fmt: skip
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        dataset: Dataset,
+        objective: Objective,
+        *,
+        seed: int,
+        device: str,
+        progress: Progress,
+    ) -> None:
         self.task = task
         self.seed = seed
         self.device = device
@@ -46,8 +55,9 @@ class Workbench:
         self._finetunings = 0
         self.example_input = dataset.normalise(dataset.train.images[:1])
 
-    def finetune(self, model: nn.Module, *, epochs: float, lr: float = 0.01, loss: Loss | None = None,
-                 label: str = "fine-tune") -> None:  # fmt: skip
+    def finetune(
+        self, model: nn.Module, *, epochs: float, lr: float = 0.01, loss: Loss | None = None, label: str = "fine-tune"
+    ) -> None:
         """Train a model in place by the task's recipe, with `lr` as the peak of its schedule.
 
         `epochs` are those of the full profile; smoke and quick run their share of them, at least one. Zero epochs do
@@ -59,8 +69,9 @@ class Workbench:
         recipe = replace(self._recipe, epochs=scaled, lr=lr)
         self._finetunings += 1
         seed = self.seed + 7919 * self._finetunings  # other shuffles than the dense training's, and than each other's
-        done = train(model, self._dataset, recipe, self._objective, seed=seed, progress=self.progress, label=label,
-                     loss=loss)  # fmt: skip
+        done = train(
+            model, self._dataset, recipe, self._objective, seed=seed, progress=self.progress, label=label, loss=loss
+        )
         self.training_macs += done.training_macs
 
     def evaluate(self, model: nn.Module) -> float:
@@ -71,8 +82,13 @@ class Workbench:
     def train_batches(self, batch_size: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One pass over the training split, shuffled and augmented: `(inputs, targets)`, normalised, on the device."""
         recipe = self._recipe
-        yield from batches(self._dataset, self._train, batch_size or recipe.batch_size, shuffle=self.rng,
-                           augmentation=recipe.augmentation)  # fmt: skip
+        yield from batches(
+            self._dataset,
+            self._train,
+            batch_size or recipe.batch_size,
+            shuffle=self.rng,
+            augmentation=recipe.augmentation,
+        )
 
     def calibration_batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The first `count` batches of the training split, in its own order, not augmented."""

@@ -1,0 +1,88 @@
+"""The sessions people run: `nox -l` lists them. Each also works under `nox --no-venv --no-install`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is there, and no error where it is not
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests"]
+
+ROOT = Path(__file__).parent
+QUICKSTART = Path("build") / "quickstart"
+
+
+def install(session: nox.Session, extra: str = "") -> None:
+    """The project and what it needs, at versions known to work together; nothing under --no-venv --no-install."""
+    if session.virtualenv.venv_backend != "none":
+        session.install("-c", "constraints.txt", "-e", f".[{extra}]" if extra else ".")
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Train, compress and measure every method on embedded data on the CPU, and build the pages; minutes."""
+    install(session)
+    places = ["--results", str(QUICKSTART / "results"), "--artifacts", str(QUICKSTART / "artifacts")]
+    cells = ["--task", "vgg16-digits", "--profile", "quick", "--points", "first", *places]
+    if (ROOT / "results").is_dir():  # what we published stands beside what is measured here
+        session.run("python", "-m", "suite", "merge", "results", "--into", places[1])
+    session.run("python", "-m", "suite", "run", *cells, *session.posargs)
+    session.run("python", "-m", "suite", "bench", *cells, *session.posargs)
+    session.run("python", "-m", "suite", "site", "--results", places[1], "--out", "site/public")
+    print(f"\nThe leaderboard: {ROOT / 'site' / 'public' / 'index.html'}")
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """Train, compress and evaluate (default: every task whose data is there); options as `python -m suite run`."""
+    install(session)
+    session.run("python", "-m", "suite", "run", *session.posargs)
+
+
+@nox.session(name="bench-cpu")
+def bench_cpu(session: nox.Session) -> None:
+    """Latency and memory on the CPU through pytest-benchmark; options as `python -m suite bench`."""
+    install(session)
+    session.run("python", "-m", "suite", "bench", "--device", "cpu", *session.posargs)
+
+
+@nox.session(name="bench-gpu")
+def bench_gpu(session: nox.Session) -> None:
+    """Latency and memory on CUDA; options as `python -m suite bench`."""
+    if shutil.which("nvidia-smi") is None and not Path("/dev/nvidiactl").exists():  # known without installing torch
+        session.error("no CUDA device here: use bench-cpu, or run on a machine with an NVIDIA GPU and its driver")
+    install(session)
+    session.run("python", "-m", "suite", "bench", "--device", "cuda", *session.posargs)
+
+
+@nox.session
+def leaderboard(session: nox.Session) -> None:
+    """Build site/public/index.html from results/."""
+    install(session)
+    session.run("python", "-m", "suite", "site", "--results", "results", "--out", "site/public", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite; options as pytest."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff over everything."""
+    if session.virtualenv.venv_backend != "none":
+        session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """mypy, strict on the suite."""
+    install(session, "typecheck")
+    session.run("mypy")

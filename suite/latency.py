@@ -1,0 +1,323 @@
+"""The paired protocol: two networks timed in turns, block by block, inside pytest-benchmark. One device, one process.
+
+A pair is one block of the dense network and one of the compressed network, next to each other in time, so that
+whatever slows the machine slows both. A block is a few untimed passes and then a timed loop of the same network: the
+passes of the other network have emptied the caches, and a small network, whose weights would stay there in service,
+would pay for its neighbour's size (VGG16 at 22 of 64 channels, batch 1, one thread: 5.0x in bare alternation, 6.5x in
+blocks, 6.5x when each runs alone). Who goes first alternates (A B B A), which cancels a drift of the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from suite import artifacts, stats
+from suite.stats import Pair
+
+UNTIMED_PASSES = 5
+FEWEST_PASSES = 5
+BLOCK_SECONDS = 0.005
+#: A slow network's untimed and timed parts end here, with fewer passes than five: one pass of 0.3 s fills the caches by
+#: itself and is timed to a millionth, and ten of them would leave a row no time for pairs.
+LONGEST_SECONDS = 0.25
+PILOT_PAIRS = 20
+FEWEST_PAIRS_AT_ALL = 5
+MOST_ROUNDS = 5000
+#: A row's share of the time limit that the pilot may use.
+PILOT_SHARE = 0.25
+#: One value-blind pair for so many others.
+BLIND_EVERY = 4
+_BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32,
+         torch.float64: torch.int64}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the first process's pilot fixed for all processes of a row: passes per block, pairs per process."""
+
+    untimed: tuple[int, int]  # of the dense network, of the compressed one; a bare alternation has none
+    timed: tuple[int, int]
+    rounds: int
+    blind_rounds: int
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One process's pairs, in seconds per pass, and what else it saw.
+
+    `blind` are pairs of the dense network and the compressed one with redrawn weights; `others_cpu` is the share of
+    the machine's processor time that went to other processes meanwhile, None where the system does not tell.
+    """
+
+    pairs: list[Pair]
+    blind: list[Pair]
+    schedule: Schedule
+    others_cpu: float | None
+    subnormals: tuple[int, int]  # in the weights of the dense network, of the compressed one
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How to time: `seconds` and `processes` are the whole row's, `schedule` is None in its first process."""
+
+    device: str
+    threads: int
+    cold: bool
+    blind: bool
+    seconds: float
+    processes: int
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its input, ready to run; `finish` returns when the device has done all that was asked of it."""
+
+    model: nn.Module
+    inputs: torch.Tensor
+    finish: Callable[[], object]
+
+    def run(self, passes: int) -> None:
+        model, inputs = self.model, self.inputs
+        for _ in range(passes):
+            model(inputs)
+        self.finish()
+
+    def time(self, passes: int) -> float:
+        """Seconds per pass of so many passes in a row."""
+        start = time.perf_counter()
+        self.run(passes)
+        return (time.perf_counter() - start) / passes
+
+
+def measure(benchmark: Any, dense: nn.Module, compressed: nn.Module, inputs: torch.Tensor, ask: Ask) -> Timing:
+    """Time both networks on `inputs` (N, C, H, W) through pytest-benchmark's fixture, inside a `quiet_process`.
+
+    The compressed network's times are pytest-benchmark's own, the dense one's are taken by the same clock in its
+    `setup` and `teardown`.
+    """
+    started = time.perf_counter()
+    subnormals = (count_subnormals(dense), count_subnormals(compressed))
+    redrawn = _redrawn(compressed) if ask.blind else None
+    finish: Callable[[], object] = torch.cuda.synchronize if ask.device == "cuda" else _nothing
+    inputs = inputs.to(ask.device).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        both = [Network(_ready(model, ask.device), inputs, finish) for model in (dense, compressed)]
+        if ask.schedule is None:
+            schedule = plan(both[0], both[1], ask, started)
+        else:
+            schedule = ask.schedule
+            for network, untimed in zip(both, schedule.untimed, strict=True):
+                network.run(max(1, untimed))
+        before = cpu_times()
+        pairs = _pairs(benchmark, both[0], both[1], schedule, ask.cold)
+        blind: list[Pair] = []
+        if redrawn is not None:
+            network = Network(_ready(redrawn, ask.device), inputs, finish)
+            network.run(max(1, schedule.untimed[1]))
+            blind = [_pair(both[0], network, schedule, index, ask.cold) for index in range(schedule.blind_rounds)]
+        return Timing(pairs, blind, schedule, others_share(before, cpu_times()), subnormals)
+
+
+@contextlib.contextmanager
+def quiet_process(ask: Ask) -> Iterator[None]:
+    """A fixed number of threads, subnormals flushed, no garbage collection, no TF32; enter it before a model is loaded.
+
+    Loading starts torch's pool, and its threads inherit the flush from the thread that starts them, then or never.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(ask.threads)
+    if ask.device == "cuda":
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        torch.set_flush_denormal(False)
+
+
+def _ready(model: nn.Module, device: str) -> nn.Module:
+    ready: nn.Module = model.eval().to(device).to(memory_format=torch.channels_last)
+    return ready
+
+
+def _redrawn(model: nn.Module) -> nn.Module | None:
+    """A copy with other weights, or None for one whose weights are not float parameters (packed INT8)."""
+    if not any(parameter.is_floating_point() for parameter in model.parameters()):
+        return None
+    return artifacts.randomise(copy.deepcopy(model), seed=0)
+
+
+def _nothing() -> None:
+    pass
+
+
+# ---------------------------------------------------------------------------------------------------------------- pairs
+
+
+def _pairs(benchmark: Any, dense: Network, compressed: Network, schedule: Schedule, cold: bool) -> list[Pair]:
+    dense_seconds: list[float] = []
+    dense_is_first = True
+    turn = itertools.count()
+
+    def time_dense() -> None:
+        dense.run(schedule.untimed[0])
+        dense_seconds.append(dense.time(schedule.timed[0]))
+
+    def setup() -> None:
+        nonlocal dense_is_first
+        dense_is_first = _dense_first(next(turn), cold)
+        if dense_is_first:
+            time_dense()
+        compressed.run(schedule.untimed[1])
+
+    def teardown() -> None:
+        if not dense_is_first:
+            time_dense()
+
+    passes = schedule.timed[1]
+    benchmark.pedantic(
+        lambda: compressed.run(passes), setup=setup, teardown=teardown, iterations=1, rounds=schedule.rounds
+    )
+    compressed_seconds = [seconds / passes for seconds in benchmark.stats.stats.data]
+    return list(zip(dense_seconds, compressed_seconds, strict=True))
+
+
+def _pair(dense: Network, compressed: Network, schedule: Schedule, index: int, cold: bool) -> Pair:
+    """The same pair as in `_pairs`, without pytest-benchmark: for the pilot and the value-blind control."""
+    seconds = [0.0, 0.0]
+    both = (dense, compressed)
+    for side in (0, 1) if _dense_first(index, cold) else (1, 0):
+        both[side].run(schedule.untimed[side])
+        seconds[side] = both[side].time(schedule.timed[side])
+    return seconds[0], seconds[1]
+
+
+def _dense_first(index: int, cold: bool) -> bool:
+    # A bare alternation is D C D C: turning every second pair round would run one network twice in a row, warm.
+    return cold or index % 2 == 0
+
+
+# ------------------------------------------------------------------------------------------------------------- planning
+
+
+def plan(dense: Network, compressed: Network, ask: Ask, started: float) -> Schedule:
+    """The passes per block, then, from discarded pilot pairs, how many pairs each process times.
+
+    As many as a half-width of 1 % needs, at least 20 in all. Where the row's seconds do not allow that, as many as fit,
+    at least 5, and the row has not converged. `started` is when the row's clock started (time.perf_counter).
+    """
+    passes = [_passes_of_a_block(network, ask.cold) for network in (dense, compressed)]
+    schedule = Schedule(
+        untimed=(passes[0].untimed, passes[1].untimed),
+        timed=(passes[0].timed, passes[1].timed),
+        rounds=_even(FEWEST_PAIRS_AT_ALL / ask.processes),
+        blind_rounds=math.ceil(FEWEST_PAIRS_AT_ALL / ask.processes) if ask.blind else 0,
+        converged=False,
+    )
+    share = 1 + 1 / BLIND_EVERY if ask.blind else 1.0
+    if FEWEST_PAIRS_AT_ALL * share * sum(each.seconds for each in passes) > ask.seconds:
+        return schedule  # so slow that a pilot would only make it worse
+    pilot: list[Pair] = []
+    pilot_started = time.perf_counter()
+    while len(pilot) < PILOT_PAIRS:
+        pilot.append(_pair(dense, compressed, schedule, len(pilot), ask.cold))
+        if len(pilot) >= 2 and time.perf_counter() - started > PILOT_SHARE * ask.seconds:
+            break
+    pair_seconds = share * (time.perf_counter() - pilot_started) / len(pilot)
+    left = ask.seconds - (time.perf_counter() - started)
+    needed = _even(stats.pairs_needed(pilot) / ask.processes)
+    affordable = 2 * int(left / ask.processes / pair_seconds / 2)
+    rounds = min(needed, max(affordable, schedule.rounds), MOST_ROUNDS)
+    return replace(
+        schedule,
+        rounds=rounds,
+        blind_rounds=max(rounds // BLIND_EVERY, schedule.blind_rounds) if ask.blind else 0,
+        converged=rounds >= needed,
+    )
+
+
+def _even(pairs: float) -> int:
+    """So many pairs or one more, so that each network goes first as often: the order makes up to 1 % (measured)."""
+    return 2 * math.ceil(pairs / 2)
+
+
+@dataclass(frozen=True)
+class _Block:
+    untimed: int
+    timed: int
+    seconds: float
+
+
+def _passes_of_a_block(network: Network, cold: bool) -> _Block:
+    network.run(1)  # the first pass chooses and compiles kernels
+    pass_seconds = network.time(1)
+    if pass_seconds < LONGEST_SECONDS / 10:
+        pass_seconds = network.time(3)
+    if cold:
+        return _Block(0, 1, pass_seconds)
+    most = max(1, int(LONGEST_SECONDS / pass_seconds))
+    # A fifth more than 5 ms: the pass may have been timed while it was still getting faster.
+    timed = min(most, max(FEWEST_PASSES, math.ceil(1.2 * BLOCK_SECONDS / pass_seconds)))
+    untimed = min(most, UNTIMED_PASSES)
+    return _Block(untimed, timed, (untimed + timed) * pass_seconds)
+
+
+# ----------------------------------------------------------------------------------------------------------- conditions
+
+
+def count_subnormals(model: nn.Module) -> int:
+    """Weights and buffers so small (not zero, below the type's smallest normal number) that arithmetic may be slow."""
+    count = 0
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype in _BITS:
+            # Compared as whole numbers: once subnormals are flushed, a comparison of floats takes them for zeros.
+            magnitude = tensor.detach().contiguous().view(_BITS[tensor.dtype]) & torch.iinfo(_BITS[tensor.dtype]).max
+            smallest = torch.tensor(torch.finfo(tensor.dtype).tiny, dtype=tensor.dtype).view(_BITS[tensor.dtype])
+            count += int(((magnitude > 0) & (magnitude < smallest.to(tensor.device))).sum())
+    return count
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """Seconds since the system started: of processors at work (lent to other guests too), of this process, of time."""
+
+    busy: float
+    own: float
+    clock: float
+
+
+def cpu_times() -> CpuTimes | None:
+    """None where there is no /proc/stat."""
+    try:
+        first = Path("/proc/stat").read_text().splitlines()[0].split()
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(ticks) for ticks in first[1:9])
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return CpuTimes(busy, time.process_time(), time.perf_counter())
+
+
+def others_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
+    """The share [0, 1] of all processors' time that other processes, or other guests of the host, took in between."""
+    if before is None or after is None or after.clock <= before.clock:
+        return None
+    others = (after.busy - before.busy) - (after.own - before.own)
+    return max(0.0, others / (after.clock - before.clock) / (os.cpu_count() or 1))

@@ -1,0 +1,346 @@
+"""Records -> page data: which rows may be compared, who ranks where, what is owed. Pure: no torch, no file is read."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from suite import plan, registry
+from suite.errors import SuiteError
+from suite.records import Record, canonical
+from suite.rows import QUALITY, STATES, Metric, Row, Setup, State, measured_row, missing_row, setup_of, spread, verdict
+from suite.stats import ranks
+from suite.tasks import PROFILES
+
+#: A method whose family has this word in it is one that the others must beat.
+CONTROL = "control"
+#: The metric that decides, by a task's objective.
+HEADLINES = {"classification": "top1", "reconstruction": "loss"}
+#: "As good as dense" on the overview: one point of an accuracy, or 5 % of any other metric.
+CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
+#: No quantity that is measured here is larger, or above zero and smaller than its inverse.
+LARGEST = 1e30
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows that may be compared: one task, one profile, one data set; best headline metric first.
+
+    `setups` are where speed was measured, the default first; `floors` their noise floors, as fractions; `dense` the
+    dense model's metrics, averaged over seeds.
+    """
+
+    task: str
+    title: str
+    embedded: bool
+    profile: str
+    data_sha256: str | None
+    data_source: str | None
+    headline: Metric
+    rows: tuple[Row, ...]
+    setups: tuple[Setup, ...]
+    floors: Mapping[Setup, float]
+    dense: Mapping[str, float]
+
+    @property
+    def slug(self) -> str:
+        return f"{self.profile}-{(self.data_sha256 or 'unknown')[:8]}"
+
+    @property
+    def newest(self) -> str:
+        return max((record.created for row in self.rows for record in row.records), default="")
+
+    def count(self, state: State) -> int:
+        return sum(row.state == state for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of one method's cells on one board are measured, and what became of the others."""
+
+    by_state: Mapping[State, int]
+    rows: int
+    timed: int
+
+    @property
+    def cells(self) -> int:
+        return sum(self.by_state.values())
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best row of a board in one respect; `row` is None where no row qualifies."""
+
+    question: str
+    row: Row | None
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Everything that pages show. `cells` holds all records of each cell, newest first: also those that are history."""
+
+    boards: tuple[Board, ...]
+    cells: Mapping[str, tuple[Record, ...]]
+    machines: Mapping[str, Mapping[str, Any]]
+    noise: tuple[Record, ...]
+    methods: tuple[str, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(board.task for board in self.boards))
+
+    def boards_of(self, task: str) -> tuple[Board, ...]:
+        return tuple(board for board in self.boards if board.task == task)
+
+
+def assemble(records: Sequence[Record], machines: Mapping[str, Mapping[str, Any]]) -> Leaderboard:
+    """The page data of `records` (oldest first) and machine descriptions, judged by this checkout's registry."""
+    cells: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        cells[record.cell].append(record)
+    noise = tuple(record for record in records if record.kind == "noise-floor" and record.status == "ok")
+    groups: dict[tuple[str, str], list[list[Record]]] = defaultdict(list)
+    for found in cells.values():
+        measured = [record for record in found if record.kind != "noise-floor"]
+        if measured:
+            groups[measured[0].task, measured[0].profile].append(measured)
+    tasks, methods = list(registry.tasks()), list(registry.catalogue().methods)
+    boards = sorted((board for group in groups.values() for board in _boards(group, noise)), key=lambda b: b.newest)
+    boards.reverse()  # newest data set first among equals: the sort below is stable
+    boards.sort(key=lambda b: (b.embedded, *_place(b.task, tasks), -PROFILES.index(b.profile)))
+    named = {record.method for record in records if record.kind != "noise-floor"}
+    return Leaderboard(
+        boards=tuple(boards),
+        cells={key: tuple(reversed(found)) for key, found in cells.items()},
+        machines={name: machines.get(name, {}) for name in sorted({r.machine for r in records} | set(machines))},
+        noise=noise,
+        methods=(*methods, *sorted(named - set(methods))),
+    )
+
+
+def absurd(record: Record) -> str | None:
+    """Why a valid record cannot be counted with: a metric no machine could have measured, which sums would choke on."""
+    for name, value in record.metrics.items():
+        if value is not None and not (value == 0 or 1 / LARGEST <= abs(value) <= LARGEST):
+            return f"metric {name} is beyond anything measurable"
+    return None
+
+
+def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
+    return (known.index(name) if name in known else len(known), name)
+
+
+# -------------------------------------------------------------------------------------------------------------- boards
+
+
+def _boards(cells: Iterable[Sequence[Record]], noise: Sequence[Record]) -> Iterator[Board]:
+    """The boards of one task and profile: one for each data set that its accuracy was measured on."""
+    rows: dict[str | None, dict[str, dict[int, list[Record]]]] = defaultdict(lambda: defaultdict(dict))
+    newest: dict[str | None, Record] = {}
+    for found in cells:
+        setting = canonical([found[0].method, found[0].hyperparameters])
+        shas = {r.data_sha256 for r in found if r.kind == "accuracy"} or {r.data_sha256 for r in found}
+        for sha in shas:
+            # A cost belongs to the data set that it names; one that names none, to all.
+            own = [r for r in found if r.data_sha256 == sha or (r.kind != "accuracy" and r.data_sha256 is None)]
+            rows[sha][setting][found[0].seed] = own
+            if sha not in newest or newest[sha].created < own[-1].created:
+                newest[sha] = own[-1]
+    current = max(newest, key=lambda sha: newest[sha].created)
+    for sha, settings in rows.items():
+        seeds = sorted({seed for by_seed in settings.values() for seed in by_seed})
+        # What is missing is missing on the data set in use, not on those of old.
+        planned = _planned(newest[sha].task, newest[sha].profile, seeds) if sha == current else {}
+        made = [measured_row(by_seed, sha, planned.get(key, {})) for key, by_seed in settings.items()]
+        made += [missing_row(by_seed, sha) for key, by_seed in planned.items() if key not in settings]
+        yield _board(newest[sha], sha, made, noise)
+
+
+def _planned(task: str, profile: str, seeds: Sequence[int]) -> dict[str, dict[int, plan.Cell]]:
+    """The standard cells of a task for the seeds in use, by setting; none for a task that this checkout lacks."""
+    found: dict[str, dict[int, plan.Cell]] = defaultdict(dict)
+    if task not in registry.tasks():
+        return found
+    for method in registry.catalogue().methods.values():
+        try:
+            cells = plan.cells([registry.task(task)], [method], settings={}, seeds=seeds, profile=profile)
+        except SuiteError:  # points that do not fit the method's own signature: conformance reports them
+            continue
+        for cell in cells:
+            found[canonical([cell.method, dict(cell.hyperparameters)])][cell.seed] = cell
+    return found
+
+
+def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Record]) -> Board:
+    task = registry.tasks().get(newest.task)
+    headline = _headline(HEADLINES.get(task.objective, "") if task else "", rows)
+    uses = Counter(setup for row in rows for setup in row.speeds)
+    setups = sorted(uses, key=lambda s: (not s.headline, -uses[s], s.machine, s.device, canonical(s.conditions)))
+    # Records are sorted oldest first, so the newest floor of a setup stands.
+    floors = {setup_of(record): max(0.0, float(record.metrics["noise_floor"] or 0)) for record in noise}
+    judged = _against_controls([_against_dense(row, headline) for row in rows], headline)
+    return Board(
+        task=newest.task,
+        title=task.title if task else newest.task,
+        embedded=bool(task and task.embedded),
+        profile=newest.profile,
+        data_sha256=sha,
+        data_source=next((r.data_source for row in rows for r in row.records if r.data_source), None),
+        headline=headline,
+        rows=tuple(sorted(_ranked(judged, setups, floors), key=lambda row: _order(row, headline))),
+        setups=tuple(setups),
+        floors={setup: floors[setup] for setup in setups if setup in floors},
+        dense=_dense(judged),
+    )
+
+
+def _headline(wanted: str, rows: Sequence[Row]) -> Metric:
+    present = {name for row in rows for name in row.metrics}
+    return QUALITY[next((name for name in (wanted, *QUALITY) if name in present and name in QUALITY), wanted or "top1")]
+
+
+def _order(row: Row, headline: Metric) -> tuple[int, float, str, str]:
+    """Best headline metric first, rows without one last."""
+    value = row.mean(headline.name)
+    if value is None:
+        return (1 + STATES.index(row.state), 0.0, row.method, row.setting)
+    return (0, -value if headline.higher_is_better else value, row.method, row.setting)
+
+
+def _dense(rows: Sequence[Row]) -> dict[str, float]:
+    by_seed: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in (record for row in rows if row.state == "ok" for record in row.records):
+        for name, value in record.metrics.items():
+            if name.startswith("dense_") and value is not None:
+                by_seed[name.removeprefix("dense_")][record.seed] = float(value)
+    return {name: statistics.fmean(values.values()) for name, values in by_seed.items()}
+
+
+# ------------------------------------------------------------------------------------------------- verdicts and ranks
+
+
+def _by_seed(row: Row, name: str) -> dict[int, float]:
+    return {r.seed: float(value) for r in row.records if (value := r.metrics.get(name)) is not None}
+
+
+def _better_by(headline: Metric, own: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
+    """Differences paired by seed, signed so that above 0 is better."""
+    sign = 1 if headline.higher_is_better else -1
+    return [sign * (own[seed] - other[seed]) for seed in sorted(own.keys() & other.keys())]
+
+
+def _against_dense(row: Row, headline: Metric) -> Row:
+    own, dense = _by_seed(row, headline.name), _by_seed(row, f"dense_{headline.name}")
+    changes = [own[seed] - dense[seed] for seed in sorted(own.keys() & dense.keys())]
+    if row.method == plan.DENSE or not changes:
+        return row
+    return replace(row, change=spread(changes), verdicts=(verdict(plan.DENSE, _better_by(headline, own, dense)),))
+
+
+def _against_controls(rows: list[Row], headline: Metric) -> list[Row]:
+    """Each row judged against the controls that have its very size: the same parameters and the same MACs."""
+    controls = [row for row in rows if CONTROL in row.family and row.state == "ok"]
+    done = []
+    for row in rows:
+        if row.state != "ok" or CONTROL in row.family or row.method == plan.DENSE:
+            done.append(row)
+            continue
+        rivals = [c for c in controls if _size(c) == _size(row) and None not in _size(c)]
+        pairs = [(c, _better_by(headline, _by_seed(row, headline.name), _by_seed(c, headline.name))) for c in rivals]
+        verdicts = [verdict(rival.method, differences) for rival, differences in pairs if differences]
+        done.append(replace(row, verdicts=(*row.verdicts, *verdicts)))
+    return done
+
+
+def _size(row: Row) -> tuple[float | None, float | None]:
+    return (row.mean("parameters"), row.mean("macs"))
+
+
+def _ranked(rows: list[Row], setups: Iterable[Setup], floors: Mapping[Setup, float]) -> list[Row]:
+    """The rows with the ranks of their speed-ups, setup by setup; stale, failed and contended ones have none."""
+    speeds = {row.key: dict(row.speeds) for row in rows}
+    for setup in setups:
+        entrants = [
+            (row.key, m, interval)
+            for row in rows
+            if row.state == "ok" and (m := row.speeds.get(setup)) is not None and m.comparable
+            if (interval := m.interval) is not None
+        ]
+        places = ranks([interval for *_, interval in entrants], floors.get(setup, 0.0))
+        for (key, m, _), place in zip(entrants, places, strict=True):
+            speeds[key][setup] = replace(m, rank=place)
+    return [replace(row, speeds=speeds[row.key]) for row in rows]
+
+
+# ------------------------------------------------------------------------------------------------- what stands out
+
+
+def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
+    """How many times less `row` costs than dense: its measured `speedup` in `setup`, else dense over own of a metric.
+
+    None for what may not be compared: stale, failed, contended or not measured. Dense itself is 1 by definition.
+    """
+    if row.state != "ok":
+        return None
+    if row.method == plan.DENSE:
+        return 1.0
+    if axis != "speedup":
+        return row.reduction(axis)
+    measurement = row.speeds.get(setup) if setup is not None else None
+    return measurement.metric("speedup") if measurement is not None and measurement.comparable else None
+
+
+def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...]:
+    """The rows that no other one beats in both the headline metric and `axis`, in order of rising gain.
+
+    A measured speed-up must exceed that of every more accurate row by more than the noise floor: a row that seems a
+    little faster has not been shown to be.
+    """
+    sign = 1 if board.headline.higher_is_better else -1
+    floor = board.floors.get(setup, 0.0) if axis == "speedup" and setup is not None else 0.0
+    points = [
+        (sign * y, x, row)
+        for row in board.rows
+        if (x := gain(row, axis, setup)) is not None and (y := row.mean(board.headline.name)) is not None
+    ]
+    kept: list[Row] = []
+    furthest = 0.0
+    for _, x, row in sorted(points, key=lambda point: point[:2], reverse=True):
+        if x > furthest * (1 + floor):
+            kept.append(row)
+        furthest = max(furthest, x)
+    return tuple(kept)
+
+
+def winners(board: Board) -> tuple[Winner, ...]:
+    """The best rows among those about as good as dense: by measured speed-up, file size and MACs."""
+    dense = board.dense.get(board.headline.name)
+    allowed = CLOSE_POINTS if board.headline.kind == "percent" else CLOSE_SHARE * abs(dense or 0)
+    sign = 1 if board.headline.higher_is_better else -1
+    close = [
+        row
+        for row in board.rows
+        if row.method != plan.DENSE and dense is not None
+        if (mean := row.mean(board.headline.name)) is not None and sign * (dense - mean) <= allowed
+    ]
+    setup = board.setups[0] if board.setups else None
+    found = []
+    for question, axis in (("Fastest", "speedup"), ("Smallest file", "size_bytes_compressed"), ("Fewest MACs", "macs")):
+        gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
+        value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
+        found.append(Winner(question, row, value))
+    return tuple(found)
+
+
+def tally(board: Board, method: str) -> Tally:
+    """The state of one method's cells on a board."""
+    rows = [row for row in board.rows if row.method == method]
+    return Tally(
+        by_state=Counter(cell.state for row in rows for cell in row.cells),
+        rows=len(rows),
+        timed=sum(any(m.comparable for m in row.speeds.values()) for row in rows),
+    )

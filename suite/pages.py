@@ -1,0 +1,310 @@
+"""Page data -> what each page of the leaderboard says, and the shards that its scripts read. Pure: no file is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from suite import charts, plan, prose, registry, tables
+from suite.charts import Chart, Looks
+from suite.errors import SuiteError
+from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, Winner, front, gain, tally, winners
+from suite.records import Record
+from suite.registry import Method
+from suite.rows import Row, Setup
+from suite.tables import Column, Entry, Line, visible
+
+#: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
+FIRST_ROWS = 50
+#: What a profile other than `full` is called wherever its numbers are shown.
+PROFILE_NOTES = {
+    "smoke": "Smoke profile: seconds of training on a few images. It shows that everything runs, and nothing else.",
+    "quick": "Quick profile: a shortened training. Accuracies are below what network and method can do.",
+}
+EMBEDDED_NOTE = "Embedded stand-in: small data that needs no download. It shows the pipeline, not the method's worth."
+#: Which command would fill an empty chart.
+_NEEDS = {"speedup": "bench", "macs": "run", "size_bytes_compressed": "run"}
+
+
+def page_name(kind: str, name: str) -> str:
+    """The file of a page; a name that is no plain file name gets a hash, so that no two pages share a file."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9+._-]{0,99}", name):
+        return f"{kind}-{name}.html"
+    plain = re.sub(r"[^a-z0-9+._-]+", "-", name.lower())[:60].strip("-.")
+    return f"{kind}-{plain or 'unnamed'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.html"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A place for a chart: the chart, or what to run where there is none yet (None: nothing would help)."""
+
+    key: str
+    title: str
+    chart: Chart | None
+    missing: str | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A board as pages show it. `fronts` are the keys of the front's rows, setup by setup; `marks` the legend."""
+
+    board: Board
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    figures: tuple[Figure, ...]
+    fronts: tuple[frozenset[str], ...]
+    notes: tuple[str, ...]
+    marks: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def shard(self) -> str:
+        return f"{page_name('board', self.board.task).removesuffix('.html')}-{self.board.slug}"
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.family for row in self.board.rows))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.method for row in self.board.rows))
+
+
+def section(board: Board, looks: Looks) -> Section:
+    """A board with its table's texts and its charts."""
+    first = board.setups[0] if board.setups else None
+    wanted: list[tuple[str, str, Chart | None]] = [
+        (axis, f"{board.headline.label} and {charts.PARETO[axis][0]}",
+         charts.pareto(board, axis, looks, first if axis == "speedup" else None))
+        for axis in charts.PARETO
+    ]  # fmt: skip
+    wanted.insert(1, ("sweep", charts.SWEEP, charts.sweep(board, looks)))
+    figures = [Figure(key, title, chart, _missing(key, board)) for key, title, chart in wanted]
+    logged = charts.steps(board, looks)
+    if logged is not None:  # most methods log no steps: no empty place is kept for it
+        figures.append(Figure("steps", logged.title, logged, None))
+    notes = [PROFILE_NOTES[board.profile]] if board.profile in PROFILE_NOTES else []
+    return Section(
+        board=board,
+        columns=tables.columns(board),
+        lines=tuple(tables.line(row, board) for row in board.rows),
+        figures=tuple(figures),
+        fronts=tuple(frozenset(row.key for row in front(board, "speedup", setup)) for setup in board.setups),
+        notes=(*notes, *([EMBEDDED_NOTE] if board.embedded else [])),
+        marks=_marks([figure.chart for figure in figures], board, looks),
+    )
+
+
+def _marks(drawn: Sequence[Chart | None], board: Board, looks: Looks) -> dict[str, Mapping[str, Any]]:
+    """The markers of the methods that charts show."""
+    names = dict.fromkeys(series.name for chart in drawn if chart is not None for series in chart.series)
+    return {name: mark(name, board, looks) for name in names}
+
+
+def _missing(key: str, board: Board) -> str | None:
+    if board.task not in registry.tasks():
+        return None
+    return f"python -m suite {_NEEDS.get(key, 'run')} --task {board.task} --profile {board.profile}"
+
+
+# -------------------------------------------------------------------------------------------------------------- shards
+
+
+def board_shard(part: Section, looks: Looks) -> dict[str, Any]:
+    """What table.js and plots.js read of a board: texts made here, so that a page and its script agree."""
+    speedups = [charts.pareto(part.board, "speedup", looks, setup) for setup in part.board.setups]
+    return {
+        "columns": [
+            {"key": c.key, "label": c.label, "unit": c.unit, "title": c.title, "better": c.better} for c in part.columns
+        ],
+        "order": f"{'-' if part.board.headline.higher_is_better else ''}{part.board.headline.name}",
+        "setups": [tables.setup_text(setup) for setup in part.board.setups],
+        "marks": {name: mark(name, part.board, looks) for name in part.methods},
+        "rows": [_row_data(line, part) for line in part.lines],
+        "charts": {f.key: chart_data(f.chart) for f in part.figures if f.key != "speedup"},
+        "speedups": [chart_data(chart) for chart in speedups],
+    }
+
+
+def mark(method: str, board: Board, looks: Looks) -> dict[str, Any]:
+    """A method's marker: `colour` is a CSS class."""
+    colour, shape = looks.get(method, (0, "circle"))
+    hollow = any(CONTROL in row.family for row in board.rows if row.method == method)
+    return {"colour": "dense" if colour is None else f"c{colour}", "path": charts.marker(shape), "hollow": hollow}
+
+
+def _row_data(line: Line, part: Section) -> dict[str, Any]:
+    row = line.row
+    return {
+        "task": row.task, "profile": row.profile, "method": row.method, "page": page_name("method", row.method),
+        "family": row.family, "setting": row.setting, "hyperparameters": dict(row.hyperparameters),
+        "cell": cell_of(row)[:16], "state": row.state, "badges": [list(badge) for badge in line.badges],
+        "reason": row.reason, "owed": list(row.owed), "data_sha256": row.data_sha256,
+        "front": [row.key in keys for keys in part.fronts],
+        "fixed": {key: _entry_data(entry) for key, entry in line.fixed.items()},
+        "by_setup": [{key: _entry_data(entry) for key, entry in each.items()} for each in line.by_setup],
+    }  # fmt: skip
+
+
+def _entry_data(entry: Entry) -> list[Any]:
+    return [entry.text, entry.sub, entry.value, dict(entry.more)]
+
+
+def chart_data(chart: Chart | None) -> dict[str, Any] | None:
+    """A chart for plotly."""
+    if chart is None:
+        return None
+    return {
+        "title": chart.title, "note": chart.note,
+        "x": _axis_data(chart.x), "y": _axis_data(chart.y),
+        "series": [
+            {"name": s.name, "colour": s.colour, "shape": s.shape, "hollow": s.hollow, "joined": s.joined,
+             "points": [[p.x, p.y, p.low, p.high, p.deviation, p.label, p.cell] for p in s.points]}
+            for s in chart.series
+        ],
+        "front": [list(point) for point in chart.front], "reference": chart.reference,
+    }  # fmt: skip
+
+
+def _axis_data(axis: charts.Axis) -> dict[str, Any]:
+    return {"label": axis.label, "low": axis.low, "high": axis.high, "log": axis.log,
+            "ticks": [list(tick) for tick in axis.ticks]}  # fmt: skip
+
+
+def cell_of(row: Row) -> str:
+    """The cell that a row links to: its first seed that counts."""
+    return next((each.cell for each in row.cells if each.state == row.state), row.cells[0].cell)
+
+
+def script_json(value: Any) -> str:
+    """JSON that is inert inside a script: no `<`, nothing unseen, no bare line separators, no NaN."""
+    text = json.dumps(_inert(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _inert(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(str(name)): _inert(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inert(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.10g}")
+    return value
+
+
+# --------------------------------------------------------------------------------------------------------------- pages
+
+
+@dataclass(frozen=True)
+class Card:
+    """A task on the overview: its most serious board, its winners, the chart that says most."""
+
+    board: Board
+    winners: tuple[Winner, ...]
+    chart: Chart | None
+    marks: Mapping[str, Mapping[str, Any]]
+
+
+def card(board: Board, looks: Looks) -> Card:
+    setup = board.setups[0] if board.setups else None
+    chart = charts.pareto(board, "speedup", looks, setup) if setup else charts.pareto(board, "macs", looks)
+    return Card(board, winners(board), chart, _marks([chart], board, looks))
+
+
+def grid(found: Leaderboard) -> tuple[tuple[str, tuple[Tally, ...]], ...]:
+    """Methods by boards: how much of each is measured."""
+    return tuple((method, tuple(tally(board, method) for board in found.boards)) for method in found.methods)
+
+
+def commands(method: Method, task: str) -> tuple[str, ...]:
+    """How to run a method's headline point, and how to measure it."""
+    hyperparameters = plan.points(method, "first")[0]
+    arguments = plan.Cell(task, method.name, hyperparameters, 0, "quick").arguments
+    return (f"python -m suite run {arguments}", f"python -m suite bench {arguments}")
+
+
+def method_page(name: str, found: Leaderboard, sections: Sequence[Section]) -> dict[str, Any]:
+    """What a method's page says: its own words, its schema, its rows on every board."""
+    known = registry.catalogue().methods.get(name)
+    own = [(part, [line for line in part.lines if line.row.method == name]) for part in sections]
+    stand_ins = [task for task, entry in registry.tasks().items() if entry.embedded]
+    try:
+        ways = commands(known, stand_ins[0]) if known and stand_ins else ()
+    except SuiteError:  # its points do not fit its own signature
+        ways = ()
+    return {
+        "name": name,
+        "method": known,
+        "file": known.module.replace(".", "/") + ".py" if known else None,
+        "story": prose.blocks(known.description) if known else (),
+        "paper_url": _paper_url(known.paper) if known else None,
+        "points": [_point(known, point) for point in known.points] if known else [],
+        "commands": ways,
+        "boards": [(part, lines) for part, lines in own if lines],
+        "tallies": [(board, tally(board, name)) for board in found.boards if tally(board, name).cells],
+    }
+
+
+def _point(method: Method, point: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {plan.spell(value)}" for name, value in point.items()) or "no settings"
+
+
+def _paper_url(paper: str) -> str | None:
+    found = re.search(r"arXiv:(\d{4}\.\d{4,5})", paper)
+    return f"https://arxiv.org/abs/{found.group(1)}" if found else None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was measured in one setup of one board; `fastest` is None where nothing may be compared."""
+
+    board: Board
+    setup: Setup
+    rows: int
+    contended: int
+    fastest: float | None
+
+
+def _timed(board: Board, setup: Setup) -> Timed:
+    measured = [row.speeds[setup] for row in board.rows if setup in row.speeds]
+    speeds = [speed for row in board.rows if (speed := gain(row, "speedup", setup)) is not None]
+    return Timed(board, setup, len(measured), sum(m.contended for m in measured), max(speeds, default=None))
+
+
+def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> dict[str, Any]:
+    """What a machine's page says: hardware, versions, noise floor, what was measured there."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for package, version in record.versions.items():
+            versions[package].add(version)
+    timed = [_timed(board, setup) for board in found.boards for setup in board.setups if setup.machine == name]
+    return {
+        "name": name,
+        "hardware": [(label, text) for label, text in facts(found.machines.get(name, {})) if label != "slug"],
+        "versions": [(package, ", ".join(sorted(each))) for package, each in sorted(versions.items())],
+        "noise": [record for record in reversed(found.noise) if record.machine == name],
+        "timed": timed,
+        "records": len(records),
+    }
+
+
+def facts(value: Mapping[str, Any], prefix: str = "", most: int = 200) -> list[tuple[str, str]]:
+    """Any JSON object as (label, text) lines, nested names joined; bytes in binary units."""
+    found: list[tuple[str, str]] = []
+    for name, each in value.items():
+        label = f"{prefix}{str(name).removesuffix('_bytes').replace('_', ' ')}"
+        if isinstance(each, Mapping) and len(prefix) < 60:
+            found += facts(each, f"{label} / ", most)
+        elif isinstance(each, list | tuple):
+            found.append((label, ", ".join(map(str, each)) or "none"))
+        elif str(name).endswith("_bytes") and isinstance(each, int | float):
+            found.append((label, tables.size(each)))
+        else:
+            found.append((label, tables.NOTHING if each is None else plan.spell(each)))
+    return found[:most]

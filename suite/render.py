@@ -1,0 +1,222 @@
+"""Page data + site/ -> HTML, CSV and JSON, made beside the old site, which changes only when all is there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from suite import cells, charts, exports, leaderboard, pages, plan, prose, registry, tables
+from suite.errors import RecordError
+from suite.leaderboard import Leaderboard
+from suite.records import LONGEST_LINE, Problem, Record, read_results
+from suite.rows import STATES, setup_of
+from suite.tables import visible
+
+log = logging.getLogger(__name__)
+
+#: Files of `site/` that pages load as they are.
+ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "cell.js", "mark.svg")
+#: Names the files of a built site, so that the next build knows which of them to delete.
+MANIFEST = "site.json"
+Warn = Callable[[str], None]
+
+
+def site_folder() -> Path:
+    """Templates and assets: beside `suite/` in a checkout, inside it in an installed wheel."""
+    checkout, installed = Path(__file__).parent.parent / "site", Path(__file__).parent / "_site"
+    return checkout if (checkout / "templates").is_dir() else installed
+
+
+def build(results: Path, out: Path, *, warn: Warn = log.warning) -> Path:
+    """Write the leaderboard of a results folder into `out`; returns the path of its index.html.
+
+    Lines that are no records are skipped and told to `warn`. RecordError where there is no results folder or `out`
+    cannot be written; the site that was there before is then untouched. Foreign files in `out` are left alone.
+    """
+    if not results.is_dir():
+        raise RecordError(f"no such results folder: {results} (python -m suite run makes one)")
+    records, problems = _readable(results)
+    for problem in problems:
+        warn(str(problem))
+    found = leaderboard.assemble(records, read_machines(results / "machines", warn))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        beside = out / f".part-{os.getpid()}"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            _write_site(found, records, len(problems), beside)
+            _move(beside, out)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                out.rmdir()  # only if nothing came of it: a folder with anything in it stays
+    except OSError as error:
+        raise RecordError(
+            f"cannot write the site to {out}: {error.strerror}; free some room or choose another"
+        ) from error
+    return out / "index.html"
+
+
+def _readable(results: Path) -> tuple[list[Record], list[Problem]]:
+    records, problems = read_results(results)
+    fine = []
+    for record in records:
+        fault = leaderboard.absurd(record)
+        if fault is None:
+            fine.append(record)
+        else:
+            problems.append(Problem(results / record.machine / f"{record.run}.jsonl", 0, fault))
+    return fine, problems
+
+
+def read_machines(folder: Path, warn: Warn) -> dict[str, Mapping[str, Any]]:
+    """The machine descriptions of a results folder by name; what is none is told to `warn`."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() and not folder.is_symlink() else ():
+        if path.is_symlink() or path.stat().st_size > LONGEST_LINE:
+            warn(f"{path}: no machine description: a link, or too long")
+            continue
+        try:
+            found[path.stem] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (msgspec.MsgspecError, OSError, UnicodeDecodeError, RecursionError) as error:
+            warn(f"{path}: no machine description: {' '.join(str(error).split())[:200]}")
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------- pages
+
+
+def environment(looks: charts.Looks) -> jinja2.Environment:
+    """Templates that escape everything, write out what is unseen, and fail on a name that does not exist."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(site_folder() / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
+    )
+    plain = (tables.percent, tables.signed, tables.number, tables.count, tables.size, tables.duration, tables.times,
+             tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, charts.marker)  # fmt: skip
+    templates.filters.update({function.__name__: function for function in plain})
+    templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
+    templates.filters["first_sentence"] = prose.first_sentence
+    templates.globals.update(
+        page=lambda kind, name: quote(pages.page_name(kind, name)),
+        fragment=lambda **fields: "&".join(f"{name}={quote(str(value), safe='')}" for name, value in fields.items()),
+        mark=lambda method, board: pages.mark(method, board, looks),
+        cell_of=pages.cell_of,
+        paper_x=charts.paper_x,
+        paper_y=charts.paper_y,
+        front_path=charts.front_path,
+        joined_path=charts.joined_path,
+        paper=charts,
+        states=STATES,
+        first_rows=pages.FIRST_ROWS,
+        plan_spell=plan.spell,
+    )
+    return templates
+
+
+def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Path) -> None:
+    looks = charts.looks(found.methods)
+    sections = [pages.section(board, looks) for board in found.boards]
+    templates = environment(looks)
+    digits, shards = cells.shards(found)
+    common: dict[str, Any] = {"found": found, "problems": problems, "catalogue": registry.catalogue(),
+              "titles": {board.task: board.title for board in found.boards}, "digits": digits}  # fmt: skip
+
+    def page(file: str, template: str, /, **context: Any) -> None:
+        _write(to / file, templates.get_template(template).render(common | context))
+
+    page("index.html", "overview.html", grid=pages.grid(found), empty=not found.boards,
+         cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks])  # fmt: skip
+    page("measuring.html", "measuring.html")
+    page("cell.html", "cell.html")
+    known = registry.tasks()
+    for task in found.tasks:
+        own = [part for part in sections if part.board.task == task]
+        page(pages.page_name("task", task), "task.html", name=task, sections=own,
+             story=prose.blocks(known[task].description if task in known else ""))  # fmt: skip
+    for method in found.methods:
+        page(pages.page_name("method", method), "method.html", **pages.method_page(method, found, sections))
+    by_machine: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_machine[record.machine].append(record)
+    for machine in found.machines:
+        page(
+            pages.page_name("machine", machine),
+            "machine.html",
+            **pages.machine_page(machine, found, by_machine[machine]),
+        )
+    for part in sections:
+        _write_shard(to, part.shard, pages.board_shard(part, looks))
+    for name, content in shards.items():
+        _write_shard(to, f"cells-{name}", content)
+    _write_exports(found, to)
+    _copy_assets(to)
+
+
+def _write_shard(to: Path, name: str, content: Any) -> None:
+    """Data as a script: a page opened from a file may load scripts, but not fetch JSON."""
+    _write(to / "data" / f"{name}.js", f"prunemark.add({pages.script_json(name)},{pages.script_json(content)});\n")
+
+
+def _write_exports(found: Leaderboard, to: Path) -> None:
+    lines = [exports.flat(row, board) for board in found.boards for row in board.rows]
+    _write(to / "leaderboard.csv", exports.csv_text(lines))
+    clean = json.loads(pages.script_json(lines))
+    content = {"schema": 1, "license": "CC-BY-4.0", "rows": clean}
+    _write(to / "leaderboard.json", json.dumps(content, indent=1, sort_keys=False) + "\n")
+
+
+def _copy_assets(to: Path) -> None:
+    for name in ASSETS:
+        shutil.copyfile(site_folder() / name, to / name)
+    # plotly's Python package carries the full bundle alone (4.8 MB); pages load it once a chart comes into view.
+    _write(to / "plotly.min.js", files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+# -------------------------------------------------------------------------------------------------------------- moving
+
+
+def _move(beside: Path, out: Path) -> None:
+    """Rename every file into place, index.html last, then delete what only the build before had."""
+    names = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
+    stale = set(_manifest(out)) - set(names)
+    _write(beside / MANIFEST, json.dumps({"files": names}, indent=0) + "\n")
+    for name in (*(each for each in names if each != "index.html"), MANIFEST, "index.html"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(beside / name, out / name)
+    for name in stale:
+        (out / name).unlink(missing_ok=True)
+
+
+def _manifest(out: Path) -> Iterator[str]:
+    """The files that the build before wrote; a name that would lead out of the folder is not believed."""
+    try:
+        names = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in names if isinstance(names, list) else ():
+        path = Path(str(name))
+        if not path.is_absolute() and ".." not in path.parts and len(path.parts) <= 2:
+            yield path.as_posix()

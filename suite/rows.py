@@ -1,0 +1,353 @@
+"""One row of the leaderboard: a method with one setting on one task, its seeds added up. Pure: no torch, no file."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from suite import plan, registry
+from suite.errors import SuiteError
+from suite.records import Record, Scalar, canonical, sha256_of
+from suite.stats import student_t
+
+State = Literal["ok", "stale", "failed", "unsupported", "missing"]
+STATES: tuple[State, ...] = ("ok", "stale", "failed", "unsupported", "missing")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name on the pages, its direction, and the unit it is shown in (`kind`)."""
+
+    name: str
+    label: str
+    kind: Literal["percent", "number", "decibel", "count", "bytes"]
+    higher_is_better: bool
+
+
+#: What a model is judged by, in the order of the columns. A new metric is a row here or in COSTS.
+QUALITY = {
+    metric.name: metric
+    for metric in (
+        Metric("top1", "Top-1", "percent", True),
+        Metric("top5", "Top-5", "percent", True),
+        Metric("loss", "Loss", "number", False),
+        Metric("l1", "L1", "number", False),
+        Metric("psnr", "PSNR", "decibel", True),
+        Metric("ssim", "SSIM", "number", True),
+        Metric("ms_ssim", "MS-SSIM", "number", True),
+    )
+}
+#: What it costs.
+COSTS = {
+    metric.name: metric
+    for metric in (
+        Metric("parameters", "Parameters", "count", False),
+        Metric("nonzero_parameters", "Non-zero parameters", "count", False),
+        Metric("macs", "MACs", "count", False),
+        Metric("size_bytes", "File size", "bytes", False),
+        Metric("size_bytes_compressed", "File size, compressed", "bytes", False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One quantity over seeds: mean, sample standard deviation (None for one seed), number of seeds."""
+
+    mean: float
+    deviation: float | None
+    seeds: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The spread of at least one value."""
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Better or worse than `rival`: difference of the headline metric paired by seed, with its 95 % t interval.
+
+    Differences are signed so that above 0 is better. `low` and `high` are None below three seeds: no verdict.
+    """
+
+    rival: str
+    difference: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+    @property
+    def outcome(self) -> Literal["better", "worse", "undecided", "no verdict"]:
+        if self.low is None or self.high is None:
+            return "no verdict"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
+
+
+def verdict(rival: str, differences: Sequence[float]) -> Verdict:
+    """The verdict over at least one difference paired by seed."""
+    mean, n = statistics.fmean(differences), len(differences)
+    if n < 3:
+        return Verdict(rival, mean, None, None, n)
+    half = student_t(n - 1) * statistics.stdev(differences) / math.sqrt(n)
+    return Verdict(rival, mean, mean - half, mean + half, n)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and under which conditions a cost was measured; rows are compared and ranked within one setup only."""
+
+    machine: str
+    device: str
+    conditions: tuple[tuple[str, Scalar], ...]
+
+    def __getitem__(self, name: str) -> Scalar:
+        return dict(self.conditions).get(name)
+
+    @property
+    def headline(self) -> bool:
+        """Is it the one that counts: batch 1, one thread, hot caches, eager?"""
+        exact = (self["batch_size"], self["cache"], self["backend"]) == (1, "hot", "eager")
+        return exact and self["threads"] in (1, None) and self["timing"] in ("wall", None)
+
+
+def setup_of(record: Record) -> Setup:
+    """The setup of a record that has conditions."""
+    return Setup(record.machine, record.device, tuple(sorted((record.conditions or {}).items())))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A latency or memory record that counts, or the nearest there is. `rank` is None where it is not ranked."""
+
+    record: Record
+    state: State
+    rank: int | None = None
+
+    @property
+    def contended(self) -> bool:
+        return bool(self.record.notes.get("contended"))
+
+    @property
+    def comparable(self) -> bool:
+        return self.state == "ok" and not self.contended
+
+    def metric(self, name: str) -> float | None:
+        return self.record.metrics.get(name)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends of the speed-up's interval, None where it was not measured; a missing end is the value itself."""
+        middle, low, high = (self.metric(name) for name in ("speedup", "speedup_low", "speedup_high"))
+        if middle is None:
+            return None
+        return (middle if low is None else low, middle if high is None else high)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What became of one cell."""
+
+    seed: int
+    cell: str
+    state: State
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one setting on one task and data set.
+
+    `setting` names what is not default; `cells` its cells by seed; `records` are the accuracy records that count, one
+    a seed, and `metrics` their spreads; `change` is the headline metric less dense, paired by seed. `owed` are the
+    commands that would complete or refresh the row, `reason` says what is wrong with it.
+    """
+
+    task: str
+    method: str
+    family: str
+    hyperparameters: Mapping[str, Scalar]
+    setting: str
+    profile: str
+    data_sha256: str | None
+    state: State
+    cells: tuple[Standing, ...]
+    reason: str | None = None
+    records: tuple[Record, ...] = ()
+    metrics: Mapping[str, Spread] = field(default_factory=dict)
+    change: Spread | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    speeds: Mapping[Setup, Measurement] = field(default_factory=dict)
+    memory: Mapping[Setup, Measurement] = field(default_factory=dict)
+    owed: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return sha256_of([self.task, self.method, dict(self.hyperparameters), self.profile, self.data_sha256])[:16]
+
+    def mean(self, name: str) -> float | None:
+        found = self.metrics.get(name)
+        return None if found is None else found.mean
+
+    def reduction(self, name: str) -> float | None:
+        """Dense over compressed: 2 means half as much. None where either was not measured."""
+        dense, own = self.mean(f"dense_{name}"), self.mean(name)
+        return dense / own if dense is not None and own else None
+
+    def memory_at(self, setup: Setup) -> Measurement | None:
+        """The peak memory that belongs to a latency setup: same machine, device and batch, the same threads if any."""
+        wanted = (setup.machine, setup.device, setup["batch_size"])
+        same = [s for s in self.memory if (s.machine, s.device, s["batch_size"]) == wanted]
+        return self.memory[max(same, key=lambda s: s["threads"] == setup["threads"])] if same else None
+
+
+# ---------------------------------------------------------------------------------------------------------- the rows
+
+
+def measured_row(by_seed: Mapping[int, Sequence[Record]], sha: str | None, planned: Mapping[int, plan.Cell]) -> Row:
+    """The row of one setting from its records by seed, oldest first; `planned` are the cells that it should have."""
+    first = next(iter(by_seed.values()))[0]
+    accuracy = {seed: _best(r for r in found if r.kind == "accuracy") for seed, found in sorted(by_seed.items())}
+    held = {seed: best for seed, best in accuracy.items() if best is not None}
+    state: State = min((best.state for best in held.values()), key=STATES.index, default="missing")
+    counting = {seed: best.record for seed, best in held.items() if best.state == state}
+    names = {name for record in counting.values() for name, value in record.metrics.items() if value is not None}
+    metrics = {name: spread([float(v) for r in counting.values() if (v := r.metrics.get(name)) is not None])
+               for name in sorted(names)}  # fmt: skip
+    costs = [record for found in by_seed.values() for record in found if record.kind in ("latency", "memory")]
+    speeds, memory = _measurements(costs, "latency"), _measurements(costs, "memory")
+    seeds = sorted({*by_seed, *planned})
+    states: dict[int, State] = {seed: held[seed].state if seed in held else "missing" for seed in seeds}
+    owed = [_command("run", first, seed) for seed in seeds if states[seed] in ("stale", "failed", "missing")]
+    if state == "ok":
+        owed += _owed_benchmarks(first, min(counting), speeds)
+    return Row(
+        task=first.task,
+        method=first.method,
+        family=_family(first.method),
+        hyperparameters=first.hyperparameters,
+        setting=_setting(first.method, first.hyperparameters),
+        profile=first.profile,
+        data_sha256=sha,
+        state=state,
+        cells=tuple(
+            Standing(seed, by_seed[seed][0].cell if seed in by_seed else planned[seed].key, states[seed])
+            for seed in seeds
+        ),
+        reason=_reason(state, first, [record for found in by_seed.values() for record in found]),
+        records=tuple(counting.values()),
+        metrics=metrics,
+        speeds=speeds,
+        memory=memory,
+        owed=tuple(dict.fromkeys(command for command in owed if command is not None)),
+    )
+
+
+def missing_row(planned: Mapping[int, plan.Cell], sha: str | None) -> Row:
+    """The row of a setting that was never run."""
+    cell = planned[min(planned)]
+    return Row(
+        task=cell.task,
+        method=cell.method,
+        family=_family(cell.method),
+        hyperparameters=cell.hyperparameters,
+        setting=_setting(cell.method, cell.hyperparameters),
+        profile=cell.profile,
+        data_sha256=sha,
+        state="missing",
+        cells=tuple(Standing(seed, planned[seed].key, "missing") for seed in sorted(planned)),
+        owed=tuple(f"python -m suite run {planned[seed].arguments}" for seed in sorted(planned)),
+    )
+
+
+def _best(records: Iterable[Record]) -> Measurement | None:
+    """The record that counts among those of one cell, oldest first: the newest fresh ok one, or the nearest to it."""
+    found: dict[State, Record] = {}
+    for record in records:
+        found[_state(record)] = record
+    for state in STATES:
+        if state in found:
+            return Measurement(found[state], state)
+    return None
+
+
+def _state(record: Record) -> State:
+    if record.status == "ok":
+        return "ok" if plan.is_fresh(record) else "stale"
+    return "unsupported" if record.status == "unsupported" else "failed"
+
+
+def _measurements(records: Sequence[Record], kind: str) -> dict[Setup, Measurement]:
+    """The measurement that counts in each setup, of the lowest seed that has one; uncontended before contended."""
+    by_setup: dict[Setup, list[Record]] = {}
+    for record in records:
+        if record.kind == kind:
+            by_setup.setdefault(setup_of(record), []).append(record)
+    found = {}
+    for setup, group in by_setup.items():
+        seeds = sorted({record.seed for record in group})
+        standing = [best for seed in seeds if (best := _best(r for r in group if r.seed == seed)) is not None]
+        found[setup] = min(standing, key=lambda best: (STATES.index(best.state), best.contended))
+    return found
+
+
+def _reason(state: State, first: Record, records: Sequence[Record]) -> str | None:
+    """Why a row does not count, in the words of its newest failure or of the registry."""
+    newest = max((r for r in records if r.kind == "accuracy"), key=lambda r: r.created, default=None)
+    failure = f"{newest.status}: {newest.reason}" if newest is not None and newest.reason is not None else None
+    if state == "missing":
+        return "no accuracy record yet"
+    if state != "stale":
+        return failure
+    for kind, name, known in (("task", first.task, registry.tasks()), ("method", first.method, _methods())):
+        if name not in known:
+            return f"{kind} {name} is not in this checkout"
+    changed = "measured with an earlier version of the method, model, task or protocol"
+    return f"{changed}; the last attempt failed ({failure})" if failure else changed
+
+
+def _owed_benchmarks(first: Record, seed: int, speeds: Mapping[Setup, Measurement]) -> list[str | None]:
+    """The benchmark command where no speed counts. A contended record is fresh: only --force measures it again."""
+    if any(m.comparable for m in speeds.values()):
+        return []
+    command = _command("bench", first, seed)
+    contended = any(m.contended for m in speeds.values() if m.state == "ok")
+    return [f"{command} --force" if command is not None and contended else command]
+
+
+def _command(verb: str, record: Record, seed: int) -> str | None:
+    """The command that makes a record again; None where this checkout has no such cell, or its text is not plain.
+
+    People paste these into a shell, and records may come from strangers: a text that a shell would have to be told
+    to leave alone is not shown.
+    """
+    try:
+        registry.task(record.task)
+        hyperparameters = registry.method(record.method).complete(record.hyperparameters)
+    except SuiteError:
+        return None
+    if any(isinstance(value, str) and shlex.quote(value) != value for value in hyperparameters.values()):
+        return None
+    cell = plan.Cell(record.task, record.method, hyperparameters, seed, record.profile)
+    return f"python -m suite {verb} {cell.arguments}"
+
+
+def _methods() -> Mapping[str, registry.Method]:
+    return registry.catalogue().methods
+
+
+def _family(method: str) -> str:
+    return _methods()[method].family if method in _methods() else "not in this checkout"
+
+
+def _setting(method: str, hyperparameters: Mapping[str, Scalar]) -> str:
+    """What differs from the method's defaults, and always the first hyperparameter, which carries the point."""
+    schema = _methods()[method].hyperparameters if method in _methods() else ()
+    defaults = {parameter.name: parameter.default for parameter in schema}
+    lead = next((name for name in (*defaults, *hyperparameters) if name in hyperparameters), None)
+    shown = [name for name, value in hyperparameters.items()
+             if name == lead or name not in defaults or canonical(defaults[name]) != canonical(value)]  # fmt: skip
+    return ", ".join(f"{name} {plan.spell(hyperparameters[name])}" for name in shown)

@@ -1,0 +1,67 @@
+"""A function in a fresh process: results come back, and every kind of death becomes a status with a reason."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from suite import child
+from suite.child import ChildFailed
+
+
+def test_result_comes_back_from_another_process() -> None:
+    first, second = child.run(os.getpid, seconds=120), child.run(os.getpid, seconds=120)
+    assert len({first, second, os.getpid()}) == 3
+
+
+def test_exception_becomes_an_error_with_one_line() -> None:
+    with pytest.raises(ChildFailed, match=r"^FileNotFoundError: .*no-such-folder'$") as caught:
+        child.run(os.listdir, "no-such-folder", seconds=120)
+    assert caught.value.status == "error"
+
+
+def test_crash_becomes_an_error_that_names_the_signal() -> None:
+    with pytest.raises(ChildFailed, match="crashed \\(SIGABRT\\)") as caught:
+        child.run(os.abort, seconds=120)
+    assert caught.value.status == "error"
+
+
+def test_killed_child_ran_out_of_memory() -> None:
+    with pytest.raises(ChildFailed, match="killed") as caught:
+        child.run(signal.raise_signal, signal.SIGKILL, seconds=120)
+    assert caught.value.status == "oom"
+
+
+def test_refused_allocation_is_out_of_memory() -> None:
+    with pytest.raises(ChildFailed, match="out of memory") as caught:
+        child.run(bytes, 1 << 60, seconds=120)
+    assert caught.value.status == "oom"
+
+
+def test_early_exit_is_an_error() -> None:
+    with pytest.raises(ChildFailed, match="exit code 3") as caught:
+        child.run(os._exit, 3, seconds=120)
+    assert caught.value.status == "error"
+
+
+def test_time_out_ends_the_child_soon() -> None:
+    child.run(os.getpid, seconds=120)  # the server is up
+    started = time.perf_counter()
+    with pytest.raises(ChildFailed, match=r"stopped after 0\.3 s") as caught:
+        child.run(time.sleep, 60, seconds=0.3)
+    assert caught.value.status == "timeout"
+    assert time.perf_counter() - started < 5
+
+
+def test_waiting_costs_no_processor_time() -> None:
+    child.run(os.getpid, seconds=120)
+    before = time.process_time()
+    child.run(time.sleep, 1.0, seconds=120)
+    assert time.process_time() - before < 0.1
+
+
+def test_child_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    child.run(print, "hello", seconds=120)
+    child.run(os.system, "echo hello; echo hello >&2", seconds=120)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,189 @@
+"""The paired protocol on known truths. The bounds leave room for a busy machine, and would still find a broken one."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from suite import latency, stats
+from suite.latency import Ask, Schedule
+
+ROOT = Path(__file__).parents[2]
+IMAGES = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+class Repeated(nn.Module):
+    """A small network, run so many times in one call."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())
+        self.times = times
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.times):
+            found: torch.Tensor = self.body(images)
+        return found
+
+
+class Sleeping(nn.Module):
+    """A network that takes `seconds` and nothing else, and tells `calls` who was called."""
+
+    def __init__(self, seconds: float, name: str = "", calls: list[str] | None = None) -> None:
+        super().__init__()
+        self.seconds, self.name, self.calls = seconds, name, calls
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.calls is not None:
+            self.calls.append(self.name)
+        time.sleep(self.seconds)
+        return images
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def ask(**given: Any) -> Ask:
+    usual = {"device": "cpu", "threads": 1, "cold": False, "blind": False, "seconds": 1.5, "processes": 1}
+    return Ask(**(usual | given))
+
+
+def test_network_run_twice_is_twice_as_slow(benchmark: Any) -> None:
+    timing = latency.measure(benchmark, Repeated(2), Repeated(1), IMAGES, ask())
+    found = stats.paired_speedup([timing.pairs])
+    assert 1.7 < found.value < 2.3
+    assert found.low < 2.1 and found.high > 1.9
+
+
+def test_network_against_itself_is_no_faster(benchmark: Any) -> None:
+    timing = latency.measure(benchmark, Repeated(1), Repeated(1), IMAGES, ask(blind=True))
+    assert 0.87 < stats.paired_speedup([timing.pairs]).value < 1.15
+    assert 0.8 < stats.paired_speedup([timing.blind]).value < 1.25  # dense weights or others: the same time
+
+
+def test_planted_sleep_is_found(benchmark: Any) -> None:
+    timing = latency.measure(benchmark, Sleeping(0.006), Sleeping(0.003), IMAGES, ask())
+    dense, compressed = (stats.median([pair[side] for pair in timing.pairs]) for side in (0, 1))
+    assert 0.006 <= dense < 0.009 and 0.003 <= compressed < 0.006
+    assert stats.paired_speedup([timing.pairs]).value == pytest.approx(2, rel=0.2)
+
+
+def test_blocks_take_turns_in_going_first(benchmark: Any) -> None:
+    calls: list[str] = []
+    schedule = Schedule(untimed=(2, 1), timed=(3, 2), rounds=4, blind_rounds=0, converged=True)
+    models = Sleeping(0, "D", calls), Sleeping(0, "C", calls)
+    timing = latency.measure(benchmark, *models, IMAGES, ask(schedule=schedule))
+    dense, compressed = "D" * 5, "C" * 3
+    assert "".join(calls[3:]) == (dense + compressed + compressed + dense) * 2  # 3 passes of warm-up before
+    assert len(timing.pairs) == 4
+
+
+def test_cold_row_is_a_bare_alternation(benchmark: Any) -> None:
+    calls: list[str] = []
+    models = Sleeping(0.001, "D", calls), Sleeping(0.001, "C", calls)
+    timing = latency.measure(benchmark, *models, IMAGES, ask(cold=True, seconds=0.2))
+    assert timing.schedule.untimed == (0, 0) and timing.schedule.timed == (1, 1)
+    assert "".join(calls).endswith("DC" * timing.schedule.rounds)
+
+
+def test_blocks_last_five_passes_and_five_milliseconds(benchmark: Any) -> None:
+    timing = latency.measure(benchmark, Sleeping(0.004), Sleeping(0.0002), IMAGES, ask(seconds=0.5))
+    assert timing.schedule.untimed == (5, 5)
+    assert timing.schedule.timed[0] == 5
+    assert 10 <= timing.schedule.timed[1] <= 30
+
+
+def test_slow_network_gets_few_passes_and_five_pairs(benchmark: Any) -> None:
+    started = time.perf_counter()
+    timing = latency.measure(benchmark, Sleeping(0.15), Sleeping(0.001), IMAGES, ask(seconds=0.5))
+    assert timing.schedule.timed[0] == 1 and timing.schedule.untimed[0] == 1
+    assert 5 <= len(timing.pairs) <= 6 and not timing.schedule.converged
+    assert time.perf_counter() - started < 6
+
+
+def test_converged_row_stops_before_its_limit(benchmark: Any) -> None:
+    timing = latency.measure(benchmark, Sleeping(0.003), Sleeping(0.003), IMAGES, ask(seconds=30))
+    assert timing.schedule.converged and len(timing.pairs) >= stats.FEWEST_PAIRS
+
+
+def test_processes_share_the_seconds_and_pairs_of_a_row() -> None:
+    networks = [latency.Network(Sleeping(0.002), IMAGES, latency._nothing) for _ in range(2)]
+    alone = latency.plan(*networks, ask(seconds=30), time.perf_counter())
+    shared = latency.plan(*networks, ask(seconds=30, processes=3), time.perf_counter())
+    assert alone.converged and shared.converged
+    assert shared.rounds < alone.rounds and 3 * shared.rounds >= stats.FEWEST_PAIRS
+    assert alone.rounds % 2 == shared.rounds % 2 == 0  # each network goes first as often as the other
+
+
+def test_subnormal_weights_are_counted() -> None:
+    model = nn.Linear(4, 4)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+        model.weight[0] = torch.tensor([1e-40, -1e-40, 0.0, 1e-37])
+        model.bias.fill_(torch.finfo(torch.float32).tiny)
+    assert latency.count_subnormals(model) == 2
+    assert latency.count_subnormals(nn.Linear(2, 2).half()) == 0
+
+
+def test_subnormals_are_flushed_in_every_thread_and_still_counted() -> None:
+    code = (
+        "import torch\n"
+        "from suite import latency\n"
+        "layer = torch.nn.Linear(2, 2)\n"
+        "layer.weight.data.fill_(1e-40)\n"
+        "with latency.quiet_process(latency.Ask('cpu', 2, False, False, 1.0, 1)):\n"
+        "    assert torch.get_num_threads() == 2\n"
+        "    many = torch.full((1 << 21,), 1e-40)\n"
+        "    bits = (many * 1.0).view(torch.int32)\n"
+        "    print(int((bits != 0).sum()), latency.count_subnormals(layer))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "4"]
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc/stat")
+def test_work_of_other_processes_is_seen_and_our_own_is_not() -> None:
+    def share_while(seconds: float) -> float:
+        before = latency.cpu_times()
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+        found = latency.others_share(before, latency.cpu_times())
+        assert found is not None
+        return found
+
+    quiet = share_while(0.4)
+    spin = "import time\nend = time.time() + 20\nwhile time.time() < end: pass"
+    others = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(os.cpu_count() or 1)]
+    try:
+        time.sleep(0.3)
+        disturbed = share_while(0.4)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    cores = os.cpu_count() or 1
+    assert 0 <= quiet <= 1
+    assert disturbed > 0.3 * (cores - 1) / cores
+    assert disturbed > quiet - 0.3
+
+
+def test_shares_are_computed_from_the_machine_less_ourselves() -> None:
+    before, after = latency.CpuTimes(100.0, 10.0, 0.0), latency.CpuTimes(108.0, 14.0, 10.0)
+    assert latency.others_share(before, after) == pytest.approx(0.4 / (os.cpu_count() or 1))
+    assert latency.others_share(None, after) is None
+    assert latency.others_share(before, latency.CpuTimes(101.0, 14.0, 10.0)) == 0.0
