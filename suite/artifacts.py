@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from suite import registry
-from suite.errors import ArtifactError
+from suite.errors import ArtifactError, UsageError
 from suite.records import write_atomically
 
 WEIGHTS = "model.safetensors"
@@ -39,8 +39,9 @@ SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
 }
 _BY_NAME: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in SHAPES}
-#: No layer of a network that we would rebuild is larger; a hostile description cannot ask for terabytes.
+#: No network that we would rebuild is larger; a hostile description cannot ask for terabytes.
 MOST_CHANNELS = 65_536
+MOST_PARAMETERS = 2**28
 
 
 class Architecture(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,13 +83,26 @@ def rebuild(architecture: Architecture | Mapping[str, Any], *, seed: int | None 
             architecture = msgspec.convert(architecture, Architecture)
         except msgspec.ValidationError as error:
             raise ArtifactError(f"not an architecture: {error}") from error
+    with torch.device("meta"):  # shapes without memory
+        size = sum(each.numel() for each in _build(architecture).parameters())
+    if size > MOST_PARAMETERS:
+        raise ArtifactError(f"a network of {size:,} parameters: {MOST_PARAMETERS:,} are the most that is rebuilt")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
+        return _build(architecture).eval()
+
+
+def _build(architecture: Architecture) -> nn.Module:
+    try:
         model: nn.Module = registry.build_model(architecture.model, architecture.options)
-        for path, (kind, attributes) in architecture.layers.items():
-            _resize(model, path, kind, attributes)
-    return model.eval()
+    except UsageError as error:
+        raise ArtifactError(str(error)) from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ArtifactError(f"{architecture.model} cannot be built as described: {_first_line(error)}") from error
+    for path, (kind, attributes) in architecture.layers.items():
+        _resize(model, path, kind, attributes)
+    return model
 
 
 def _resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]) -> None:
@@ -106,10 +120,14 @@ def _resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any
     arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in attributes.items()}
     try:
         resized = cls(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"layer {path!r} cannot be built: {error}") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
+        raise ArtifactError(f"layer {path!r} cannot be built: {_first_line(error)}") from error
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, resized)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def sha256_file(path: Path) -> str:
@@ -133,9 +151,19 @@ def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapp
     content = weights_bytes(model)
     digest = hashlib.sha256(content).hexdigest()
     write_atomically(folder / WEIGHTS, content)
-    description = {"sha256": digest, "architecture": msgspec.to_builtins(architecture), "facts": dict(facts)}
-    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False).encode() + b"\n")
+    _describe(folder, {"sha256": digest, "architecture": msgspec.to_builtins(architecture), "facts": dict(facts)})
     return digest
+
+
+def add_facts(folder: Path, more: Mapping[str, Any]) -> None:
+    """Add to what is known of a stored model; its weights stay as they are."""
+    description = facts(folder)
+    assert description is not None, "facts are added to a model that is stored"
+    _describe(folder, description | {"facts": description["facts"] | dict(more)})
+
+
+def _describe(folder: Path, description: Mapping[str, Any]) -> None:
+    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False).encode() + b"\n")
 
 
 def facts(folder: Path) -> dict[str, Any] | None:
@@ -170,7 +198,7 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
     try:
         model.load_state_dict(safetensors.torch.load(content))
     except (RuntimeError, safetensors.SafetensorError) as error:
-        raise ArtifactError(f"{weights} does not fit its description: {str(error).splitlines()[0]}") from error
+        raise ArtifactError(f"{weights} does not fit its description: {_first_line(error)}") from error
     return model.to(device=device)
 
 
@@ -183,6 +211,26 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
             drawn = torch.randn(parameter.shape, generator=generator) * fan_in**-0.5
             parameter.copy_(drawn.to(parameter))
     return model
+
+
+def network(folder: Path | None, architecture: Mapping[str, Any] | None) -> tuple[nn.Module, tuple[int, int, int], str]:
+    """The stored network, or one rebuilt with random weights; its (C, H, W); `stored` or `random`."""
+    if folder is not None:
+        model = load(folder)
+        known = (facts(folder) or {})["architecture"]
+    elif architecture is not None:
+        model, known = rebuild(architecture, seed=0), architecture
+    else:
+        raise ArtifactError(
+            "neither a stored network nor its architecture: run `python -m suite run` for this cell first"
+        )
+    channels, height, width = known["input_shape"]
+    return model, (channels, height, width), "stored" if folder is not None else "random"
+
+
+def random_input(batch_size: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Standard normal images (N, C, H, W), the same ones every time."""
+    return torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def default_root(environment: Mapping[str, str] = os.environ) -> Path:

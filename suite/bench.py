@@ -282,7 +282,7 @@ def _time_in_pytest(subject: Subject, row: Row, profile: str, device: str, sched
     """One process's share of a row, timed by pytest-benchmark in a pytest that nothing around it configures."""
     import pytest
 
-    from suite import latency
+    from suite import artifacts, latency
 
     ask = latency.Ask(
         device=device,
@@ -294,9 +294,9 @@ def _time_in_pytest(subject: Subject, row: Row, profile: str, device: str, sched
         schedule=schedule,
     )
     with latency.quiet_process(ask):
-        dense, shape, dense_weights = network(subject.dense, subject.dense_architecture)
-        compressed, _, weights = network(subject.compressed, subject.architecture)
-        plugin = RowPlugin(dense, compressed, random_input(row.batch_size, shape), ask)
+        dense, shape, dense_weights = artifacts.network(subject.dense, subject.dense_architecture)
+        compressed, _, weights = artifacts.network(subject.compressed, subject.architecture)
+        plugin = RowPlugin(dense, compressed, artifacts.random_input(row.batch_size, shape), ask)
         for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DEBUG"):
             os.environ.pop(name, None)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -313,25 +313,3 @@ def _time_in_pytest(subject: Subject, row: Row, profile: str, device: str, sched
     if plugin.timing is None:
         raise SuiteError(f"pytest ended with exit code {int(code)} before it measured anything")
     return Timed(plugin.timing, (weights, dense_weights))
-
-
-def network(folder: Path | None, architecture: Mapping[str, Any] | None) -> tuple[nn.Module, tuple[int, int, int], str]:
-    """The stored network, or one rebuilt with random weights; its (C, H, W); `stored` or `random`."""
-    from suite import artifacts
-
-    if folder is not None:
-        model = artifacts.load(folder)
-        known = (artifacts.facts(folder) or {})["architecture"]
-    elif architecture is not None:
-        model, known = artifacts.rebuild(architecture, seed=0), architecture
-    else:
-        raise SuiteError("neither a stored network nor its architecture: run `python -m suite run` for this cell first")
-    channels, height, width = known["input_shape"]
-    return model, (channels, height, width), "stored" if folder is not None else "random"
-
-
-def random_input(batch_size: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Standard normal images (N, C, H, W), the same ones every time."""
-    import torch
-
-    return torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(0))

@@ -257,42 +257,37 @@ def _line(record: Record) -> str:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from suite import artifacts, cost, machine
+    from suite import artifacts, bench, cost, execute, machine
 
-    if options.device not in machine.DEVICES:
-        raise UsageError(f"unknown device {options.device!r}: choose one of {', '.join(machine.DEVICES)}")
-    names = options.task or list(registry.tasks())
-    cells = _cells(argparse.Namespace(**{**vars(options), "task": names}))
+    rows = bench.standard_rows(options.device, options.rows)
+    cells = _cells(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
     found, _ = records.read_results(options.results)
     standing = plan.standing(found)
     known = {record.cell for record in found if record.kind == "accuracy"}
-    trained = frozenset(
-        cell.dense.key
-        for cell in cells
-        if any(
-            (options.artifacts or artifacts.default_root()).glob(
-                f"{cell.task}/dense/{cell.dense.key[:12]}-*/model.json"
-            )
-        )
-    )
-    rows: list[dict[str, Any]] = []
-    for cell in cells:
-        fresh = (cell.key, "accuracy", options.device) in standing
-        state = "fresh" if fresh else "stale" if cell.key in known else "missing"
-        if fresh and options.missing:
-            continue
-        others = trained | {cell.dense.key} - {cell.key}
-        seconds = 0.0 if fresh else cost.estimate_seconds([cell], options.device, others)
-        rows.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds)})
     owed = [cell for cell in cells if (cell.key, "accuracy", options.device) not in standing]
-    total = cost.estimate_seconds(owed, options.device, trained)
+    trained = cost.trained(cells, options.artifacts or artifacts.default_root())
+    listed: list[dict[str, Any]] = []
+    for cell in cells if not options.missing else owed:
+        state = "owed" if cell.key not in known else "stale" if cell in owed else "fresh"
+        alone = trained | {cell.dense.key} - {cell.key}  # the dense model is counted once, in the total
+        seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone)
+        listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds)})
+    training = cost.estimate_seconds(owed, options.device, trained)
+    jobs, _ = execute.owed(execute.jobs(cells, rows), found, machine.identity().slug, options.device)
+    measuring = sum(bench.estimate_seconds([job.row], options.profile, kind=job.kind) for job in jobs)
     if options.json:
-        print(json.dumps({"cells": rows, "owed": len(owed), "seconds": round(total), "device": options.device}))
+        total = {
+            "owed": len(owed),
+            "seconds": round(training),
+            "rows_owed": len(jobs),
+            "rows_seconds": round(measuring),
+        }
+        print(json.dumps({"cells": listed, **total, "device": options.device}))
         return 0
-    for row in rows:
-        print(f"{row['state']:8} {duration(row['seconds']):>10}  {row['arguments']}")
-    most = f"at most {duration(total)} of training on this machine's {options.device}"
-    print(f"{len(owed)} of {len(cells)} cells owed, {most}")
+    for row in listed:
+        print(f"{row['state']:6} {duration(row['seconds']):>10}  {row['arguments']}")
+    print(f"{len(owed)} of {len(cells)} cells owed: at most {duration(training)} of training on this {options.device}")
+    print(f"{len(jobs)} benchmark rows owed on this machine: about {duration(measuring)}")
     return 0
 
 

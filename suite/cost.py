@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from suite import machine, plan, registry
@@ -45,6 +46,14 @@ def training_macs(cell: Cell) -> float:
         epochs = method_epochs(cell.hyperparameters) * recipe.finetune_share
     images = recipe.train_images or TRAINING_IMAGES.get(task.data, 50_000)
     return 3.0 * dense_macs(cell.task) * images * epochs
+
+
+def trained(cells: Iterable[Cell], artifacts: Path) -> frozenset[str]:
+    """The keys of the dense models, of those that these cells start from, which are trained already."""
+    dense = {cell.dense.key: cell.dense.task for cell in cells}
+    return frozenset(
+        key for key, task in dense.items() if any((artifacts / task / plan.DENSE).glob(f"{key[:12]}-*/model.json"))
+    )
 
 
 def estimate_seconds(cells: Iterable[Cell], device: str, have: frozenset[str] = frozenset()) -> float:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +115,8 @@ def _split(name: str, arrays: Arrays, device: str) -> Dataset:
     for array in (arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test):
         digest.update(np.ascontiguousarray(array).data)
     held_out = stratified(arrays.y_train, min(arrays.validation, len(arrays.y_train) // 5))
+    if not held_out.any():
+        raise DataError(f"{arrays.source}: {len(arrays.y_train)} training images are too few to hold some out")
     pixels = arrays.x_train[~held_out].reshape(-1, 3)
     mean = torch.tensor([pixels[:, c].mean(dtype=np.float64) for c in range(3)], dtype=torch.float32)
     std = torch.tensor([pixels[:, c].std(dtype=np.float64) for c in range(3)], dtype=torch.float32)
@@ -138,7 +139,7 @@ def _split(name: str, arrays: Arrays, device: str) -> Dataset:
 
 
 def _without_folder(source: str) -> str:
-    return re.sub(r"\S*[/\\]", "", source)
+    return re.sub(r".*[/\\]", "", source, flags=re.DOTALL)
 
 
 def stratified(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
@@ -175,17 +176,23 @@ def _cifar(name: str, root: Path) -> Arrays:
             f"or put {name}.npz there (keys x_train, y_train, x_test, y_test; uint8, images (N, 32, 32, 3))"
         )
     x_train, y_train, x_test, y_test = parts
+    for part, labels in (("train", y_train), ("test", y_test)):
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise DataError(f"{source}: y_{part} must be (N,) whole numbers, not {labels.shape} {labels.dtype}")
     return Arrays(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), classes, 2_500, source)
 
 
 def _read_npz(path: Path) -> list[npt.NDArray[np.uint8]]:
     try:
-        with np.load(path) as archive:
-            return [archive[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+        archive = np.load(path)
+        if isinstance(archive, np.ndarray):
+            raise KeyError("it is a single one")
+        with archive:
+            return [np.asarray(archive[key]) for key in ("x_train", "y_train", "x_test", "y_test")]
     except KeyError as error:
         raise DataError(f"{path} lacks an array: {error.args[0]}; it needs x_train, y_train, x_test, y_test") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error) or type(error).__name__
+    except Exception as error:  # numpy, zipfile and zlib each have their own for a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} is damaged ({reason}): delete it and fetch it again") from error
 
 

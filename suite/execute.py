@@ -6,6 +6,7 @@ import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from suite import artifacts, bench, machine, plan, registry, run
@@ -13,7 +14,7 @@ from suite.bench import Measurement, Row, Subject
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
-from suite.run import Places, Prepared, Provenance
+from suite.run import Places, Provenance
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,20 @@ class Session:
         return RunFile(self.places.results, self.origin.machine, self.origin.run)
 
 
+def standing_records(session: Session) -> list[Record]:
+    """The valid records of the results folder; bad lines are named and passed over."""
+    found, problems = read_results(session.places.results)
+    for problem in problems:
+        session.progress.say(f"passed over: {problem}")
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------- compressing
 
 
 def compress(cells: Sequence[Cell], session: Session, executor: str = "local") -> Iterator[Outcome]:
     """The accuracy record of each cell, in the order in which they get ready; those that stand already come first."""
-    standing = {} if session.force else plan.standing(read_results(session.places.results)[0])
+    standing = {} if session.force else plan.standing(standing_records(session))
     todo = []
     for cell in cells:
         known = standing.get((cell.key, "accuracy", session.device))
@@ -149,29 +158,45 @@ def _worth(row: Row, kind: str) -> bool:
     return kind == "latency" or row.cache == "hot"  # a cold cache changes no peak
 
 
+def owed(
+    jobs: Iterable[Job], found: Iterable[Record], machine_slug: str, device: str
+) -> tuple[list[Job], list[Record]]:
+    """Which of the jobs this machine still has to measure, and the fresh records of the others."""
+    known = {
+        _identity(record.cell, record.kind, record.device, record.conditions): record
+        for record in found
+        if record.status == "ok" and record.machine == machine_slug and plan.is_fresh(record)
+    }
+    todo, standing = [], []
+    for job in jobs:
+        record = known.get(_identity(job.cell.key, job.kind, device, job.row.conditions))
+        if record is None:
+            todo.append(job)
+        else:
+            standing.append(record)
+    return todo, standing
+
+
+def _identity(cell: str, kind: str, device: str, conditions: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    return cell, kind, device, tuple(sorted((conditions or {}).items()))
+
+
 def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> Iterator[Outcome]:
-    """Measure each cell's rows, one at a time under the device's lock; cells without a stored model are run first.
+    """Measure each cell's rows, one at a time under the device's lock; cells that were never run are run first.
 
     Rows that stand already, on this machine and under these conditions, are skipped.
     """
-    known = {}
-    for record in read_results(session.places.results)[0]:
-        if record.status == "ok" and plan.is_fresh(record) and record.machine == session.origin.machine:
-            known[_identity(record.cell, record.kind, record.device, record.conditions)] = record
-    todo = []
-    for job in jobs(cells, rows):
-        identity = _identity(job.cell.key, job.kind, session.device, job.row.conditions)
-        if identity in known and not session.force:
-            yield Outcome(known[identity], skipped=True)
-        else:
-            todo.append(job)
+    found = standing_records(session)
+    todo, standing = owed(jobs(cells, rows), [] if session.force else found, session.origin.machine, session.device)
+    yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:
         return
-    subjects = {}
-    for cell in dict.fromkeys(job.cell.key for job in todo):
-        first = next(job.cell for job in todo if job.cell.key == cell)
-        yield from _missing(first, session)
-        subjects[cell] = _subject(first, session)
+    subjects: dict[str, Subject | None] = {}
+    for cell in {job.cell.key: job.cell for job in todo}.values():
+        subjects[cell.key] = _subject(cell, found, session)
+        if subjects[cell.key] is None:
+            yield from compress([cell], replace(session, force=True))
+            subjects[cell.key] = _subject(cell, [], session)
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
@@ -180,40 +205,53 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     ):
         for job in todo:
             subject = subjects[job.cell.key]
-            if subject is not None:
+            if subject is not None:  # else it could not be compressed: its accuracy record says why
                 record = _record(job, _measure(job, subject, session), session)
                 file.append(record)
                 yield Outcome(record)
             advance(note=f"{job.cell.method} {job.kind}")
 
 
-def _identity(cell: str, kind: str, device: str, conditions: Mapping[str, Any] | None) -> tuple[Any, ...]:
-    return cell, kind, device, tuple(sorted((conditions or {}).items()))
+def _subject(cell: Cell, found: Iterable[Record], session: Session) -> Subject | None:
+    """What to measure: the stored models, or, where they are gone, networks of the recorded shapes; None without both.
 
-
-def _missing(cell: Cell, session: Session) -> Iterator[Outcome]:
-    """Compress a cell whose model is not stored, so that there is something to measure."""
-    if artifacts.facts(_folders(cell, session)[0]) is None:
-        yield from compress([cell], replace(session, force=True))
-
-
-def _folders(cell: Cell, session: Session) -> tuple[Any, Any]:
-    ready: Prepared = run.prepare(cell.task, cell.profile, session.places, session.device)
-    own, dense = (run.artifact_folder(session.places.artifacts, c, ready.dataset.sha256) for c in (cell, cell.dense))
-    return own, dense
-
-
-def _subject(cell: Cell, session: Session) -> Subject | None:
-    """What to measure; None where the cell cannot be compressed (its accuracy record says why)."""
-    own, dense = _folders(cell, session)
-    if artifacts.facts(own) is None or artifacts.facts(dense) is None:
+    Time does not depend on the weights (the value-blind control shows it), unless many of them are zero: a sparse
+    network whose model is gone is compressed again.
+    """
+    own, dense = _stored(cell, session), _stored(cell.dense, session)
+    shapes = {
+        record.cell: record.architecture
+        for record in found
+        if record.kind == "accuracy" and record.status == "ok" and plan.is_fresh(record) and _full(record)
+    }
+    own_shapes, dense_shapes = shapes.get(cell.key), shapes.get(cell.dense.key)
+    if (own is None and own_shapes is None) or (dense is None and dense_shapes is None):
         return None
-    return Subject(key=cell.key, compressed=own, dense=dense)
+    return Subject(cell.key, own, dense, own_shapes, dense_shapes)
+
+
+def _full(record: Record) -> bool:
+    """Are nearly all of the network's parameters non-zero?"""
+    return (record.metrics.get("nonzero_parameters") or 0) > 0.99 * (record.metrics.get("parameters") or 0)
+
+
+def _stored(cell: Cell, session: Session) -> Path | None:
+    """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
+    freshness = plan.current_freshness(cell.task, cell.method)
+    folders = (session.places.artifacts / cell.task / cell.method).glob(f"{cell.key[:12]}-{str(freshness)[:8]}-*")
+    stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
+    return stored[-1] if stored else None
 
 
 def _measure(job: Job, subject: Subject, session: Session) -> Measurement:
     if job.kind == "noise-floor":
-        return bench.measure_noise_floor(subject.dense, job.row, profile=job.cell.profile, device=session.device)
+        return bench.measure_noise_floor(
+            subject.dense,
+            job.row,
+            profile=job.cell.profile,
+            device=session.device,
+            architecture=subject.dense_architecture,
+        )
     return bench.measure(subject, job.row, profile=job.cell.profile, device=session.device, kind=job.kind)
 
 

@@ -121,7 +121,7 @@ def _cuda_peak(ask: Ask) -> Peak:
 def _forward_passes(ask: Ask) -> tuple[Callable[[], None], str]:
     import torch
 
-    from suite.bench import network, random_input
+    from suite.artifacts import network, random_input
 
     model, shape, weights = network(ask.folder, ask.architecture)
     model = model.to(ask.device).to(memory_format=torch.channels_last)

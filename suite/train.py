@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import time
@@ -153,14 +154,16 @@ def _resume(path: Path | None, model: nn.Module, optimizer: torch.optim.Optimize
     """The state of an interrupted training, loaded into model and optimizer; a fresh start where there is none."""
     if path is None or not path.exists():
         return Training()
+    fresh = copy.deepcopy(model.state_dict())
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        done = Training(state["curve"], state["seconds"], state["training_macs"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        done = Training(state["curve"], state["seconds"], state["training_macs"])
     except Exception as error:  # torch.load has no error of its own for a damaged file
         progress.say(f"{path.name} is damaged ({type(error).__name__}): this training starts again")
         path.unlink()
+        model.load_state_dict(fresh)  # what did fit may have been loaded
         return Training()
     progress.say(f"going on from epoch {len(done.curve)}")
     return done

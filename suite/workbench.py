@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from suite.data import Dataset, batches
+from suite.errors import SuiteError
 from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
 from suite.tasks import Recipe, Task
@@ -96,14 +97,20 @@ class Workbench:
         yield from batches(self._dataset, split, self._recipe.batch_size)
 
     def log(self, **values: Any) -> None:
-        """Add a point to the record's curve; without `step` it is numbered. Tensors of one element become numbers."""
+        """Add a point to the record's curve; without `step` it is numbered. Tensors of one element become numbers.
+
+        SuiteError for what no record can hold: a list, NaN, an infinity.
+        """
         step = values.pop("step", len(self.curve) + 1)
-        plain = {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
-        self.curve.append({"step": step, **plain})
+        self.curve.append({name: _plain(name, value) for name, value in {"step": step, **values}.items()})
         shown = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.curve[-1].items())
         self.progress.say(f"  {shown}")
 
 
-def layers(model: nn.Module, kinds: Sequence[type[nn.Module]]) -> dict[str, nn.Module]:
-    """The modules of a network of some kinds, by name, in order of definition."""
-    return {name: module for name, module in model.named_modules() if type(module) in kinds}
+def _plain(name: str, value: Any) -> float | int | bool | str | None:
+    if math.prod(getattr(value, "shape", (0,))) == 1:  # of torch or numpy
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    shown = " ".join(str(value).split())[:60]
+    raise SuiteError(f"bench.log({name}={shown}): a curve holds a finite number, true or false, text or None")
