@@ -128,6 +128,10 @@
         if (entry.isIntersecting) { seen.unobserve(entry.target); start(entry.target); }
       }
     }, { rootMargin: "200px" });
-    figures.forEach((figure) => seen.observe(figure));
+    for (const figure of figures) {
+      // what is in view at once need not wait for the first frame
+      if (figure.getBoundingClientRect().top < window.innerHeight) start(figure);
+      else seen.observe(figure);
+    }
   });
 })();

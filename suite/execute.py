@@ -5,12 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from suite import artifacts, bench, machine, plan, registry, run
 from suite.bench import Measurement, Row, Subject
+from suite.errors import SuiteError
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
@@ -104,6 +106,11 @@ def _pool(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
             for future in concurrent.futures.as_completed(waiting):
                 yield future.result()
                 advance()
+        except BrokenProcessPool as error:
+            raise SuiteError(
+                "a worker process died, most likely for want of memory: use fewer --workers; records already written "
+                "are intact, the same command goes on from there"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

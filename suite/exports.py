@@ -39,7 +39,9 @@ def flat(row: Row, board: Board) -> dict[str, Any]:
     values["setup"] = None if measured is None or setup is None else setup_text(setup)
     values["refresh"] = "; ".join(row.owed) or None
     values["cells"] = " ".join(each.cell for each in row.cells)
-    return values
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in values.items()
+    }
 
 
 def csv_text(lines: Sequence[dict[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -91,7 +92,7 @@ def section(board: Board, looks: Looks) -> Section:
     return Section(
         board=board,
         columns=tables.columns(board),
-        lines=tuple(tables.line(row, board) for row in board.rows),
+        lines=tables.lines(board),
         figures=tuple(figures),
         fronts=tuple(frozenset(row.key for row in front(board, "speedup", setup)) for setup in board.setups),
         notes=(*notes, *([EMBEDDED_NOTE] if board.embedded else [])),
@@ -194,7 +195,8 @@ def _inert(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_inert(each) for each in value]
     if isinstance(value, float):
-        return float(f"{value:.10g}")
+        rounded = float(f"{value:.10g}")
+        return rounded if math.isfinite(rounded) else None
     return value
 
 

@@ -173,7 +173,7 @@ def columns(board: Board) -> tuple[Column, ...]:
     head = board.headline
     others = [m for m in QUALITY.values() if m != head and any(m.name in row.metrics for row in board.rows)]
     better = _direction(head)
-    controls = any(len(row.verdicts) > 1 for row in board.rows)
+    controls = rivals(board)
     points = "points" if head.kind == "percent" else UNITS.get(head.kind, "")
     extra = (Column(m.name, m.label, UNITS.get(m.kind, ""), "Test split", _direction(m)) for m in others)
     return (
@@ -181,7 +181,15 @@ def columns(board: Board) -> tuple[Column, ...]:
         Column(head.name, head.label, UNITS.get(head.kind, ""), "Test split; mean and deviation over seeds", better),
         Column("change", "vs dense", points, "Difference paired by seed; verdict by a 95 % t interval", better),
         *(
-            [Column("control", "vs control", points, "As vs dense, against a control of the same size", better)]
+            [
+                Column(
+                    "control",
+                    "vs control",
+                    points,
+                    f"As vs dense, against a row of the same size: {', '.join(controls)}",
+                    better,
+                )
+            ]
             if controls
             else []
         ),
@@ -203,13 +211,23 @@ def _direction(metric: Metric) -> Literal["high", "low"]:
     return "high" if metric.higher_is_better else "low"
 
 
-def line(row: Row, board: Board) -> Line:
-    """The texts of one row of a board."""
+def rivals(board: Board) -> tuple[str, ...]:
+    """The controls that rows of a board are judged against."""
+    return tuple(dict.fromkeys(row.verdicts[1].rival for row in board.rows if len(row.verdicts) > 1))
+
+
+def lines(board: Board) -> tuple[Line, ...]:
+    """The texts of a board's rows."""
+    several = len(rivals(board)) > 1
+    return tuple(_line(row, board, several) for row in board.rows)
+
+
+def _line(row: Row, board: Board, several: bool) -> Line:
     fixed = {name: _quality(QUALITY[name], row.metrics[name]) for name in row.metrics if name in QUALITY}
     if row.change is not None:
         fixed["change"] = _change(board.headline, row.change, row.verdicts[0])
     if len(row.verdicts) > 1:
-        fixed["control"] = _control(board.headline, row.verdicts[1])
+        fixed["control"] = _control(board.headline, row.verdicts[1], several)
     fixed |= {"parameters_left": _left(row, "nonzero_parameters"), "macs_left": _left(row, "macs")}
     promised, packed = row.reduction("macs"), row.mean("size_bytes_compressed")
     fixed["promised"] = Entry(times(promised), "", promised)
@@ -228,11 +246,12 @@ def _change(metric: Metric, found: Spread, verdict: Verdict) -> Entry:
                  {"deviation": found.deviation, "low": verdict.low, "high": verdict.high})  # fmt: skip
 
 
-def _control(metric: Metric, verdict: Verdict) -> Entry:
+def _control(metric: Metric, verdict: Verdict, several: bool) -> Entry:
     sign = 1 if metric.higher_is_better else -1
     difference = sign * verdict.difference
     ends = {"low": verdict.low, "high": verdict.high}
-    return Entry(difference_text(metric, difference), f"{verdict_text(verdict)}, {verdict.rival}", difference, ends)
+    words = f"{verdict_text(verdict)}, {verdict.rival}" if several else verdict_text(verdict)
+    return Entry(difference_text(metric, difference), words, difference, ends)
 
 
 def verdict_text(verdict: Verdict) -> str:

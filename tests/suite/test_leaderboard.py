@@ -1,0 +1,374 @@
+"""What the leaderboard makes of records: which count, who ranks where, what is owed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import leaderboard, plan, registry
+from suite.leaderboard import Board, Leaderboard
+from suite.records import Record
+from suite.rows import Row
+
+METHODS = {
+    "cuts": '''
+from suite import register_method
+
+
+@register_method("cuts", family="structured pruning", points=[{"keep": 0.5}, {"keep": 0.25}])
+def cuts(model, bench, *, keep: float = 0.5, base: str = "none"):
+    """Keep a share of the channels."""
+''',
+    "lot": '''
+from suite import register_method
+
+
+@register_method("lot", family="control", points=[{"keep": 0.5}])
+def lot(model, bench, *, keep: float = 0.5):
+    """Keep channels drawn by lot."""
+''',
+}
+TASK, STAND_IN = "vgg16-cifar10", "vgg16-digits"
+HOT = {"batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp32", "cache": "hot"}
+LARGE = {**HOT, "batch_size": 128, "threads": 8}
+Make = Callable[..., Record]
+
+
+class Bench:
+    """Makes records of the methods `cuts` and `lot`, each a second after the last, fresh unless told otherwise."""
+
+    def __init__(self, make: Make) -> None:
+        self.make = make
+        self.clock = 0
+
+    def __call__(self, kind: str = "accuracy", method: str = "cuts", task: str = TASK, **changes: Any) -> Record:
+        self.clock += 1
+        defaults = {"cuts": {"keep": 0.5, "base": "none"}, "lot": {"keep": 0.5}, "dense": {}}
+        fields = {
+            "kind": kind,
+            "task": task,
+            "method": method,
+            "hyperparameters": defaults.get(method, {}),
+            "profile": "full",
+            "freshness": plan.current_freshness(task, method) or "none",
+            "machine": "box",
+            "data_sha256": "d" * 64,
+            "created": f"2026-01-01T00:{self.clock // 60:02d}:{self.clock % 60:02d}.000000Z",
+        }
+        if kind == "accuracy":
+            fields["metrics"] = accuracy(0.9)
+        else:
+            fields |= {"conditions": HOT, "data_sha256": None}
+        return self.make(**(fields | changes))
+
+    def speed(self, value: float, half: float = 0.01, **changes: Any) -> Record:
+        ends = {"speedup": value, "speedup_low": value - half, "speedup_high": value + half}
+        metrics = ends | {"dense_seconds": 0.02, "compressed_seconds": 0.02 / value, "pairs": 60, "converged": True}
+        return self("latency", metrics=metrics, **changes)
+
+    def noise(self, floor: float, **changes: Any) -> Record:
+        return self("noise-floor", method="dense", metrics={"noise_floor": floor, "speedup": 1.0}, **changes)
+
+
+def accuracy(top1: float, dense: float = 0.94, parameters: int = 250, macs: int = 100) -> dict[str, Any]:
+    return {
+        "top1": top1,
+        "dense_top1": dense,
+        "parameters": parameters,
+        "nonzero_parameters": parameters,
+        "dense_parameters": 1000,
+        "macs": macs,
+        "dense_macs": 400,
+        "size_bytes_compressed": 4 * parameters,
+        "dense_size_bytes_compressed": 4000,
+    }
+
+
+@pytest.fixture
+def bench(install: Callable[..., Path], make_record: Make) -> Bench:
+    install(methods=METHODS)
+    return Bench(make_record)
+
+
+def keep(share: float) -> dict[str, Any]:
+    return {"keep": share, "base": "none"}
+
+
+def assemble(*records: Record) -> Leaderboard:
+    return leaderboard.assemble(records, {})
+
+
+def board(*records: Record) -> Board:
+    (found,) = assemble(*records).boards
+    return found
+
+
+def measured(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.state != "missing"]
+
+
+def row(*records: Record, method: str = "cuts") -> Row:
+    (found,) = [each for each in measured(board(*records).rows) if each.method == method]
+    return found
+
+
+def rank(found: Row) -> int | None:
+    return next(iter(found.speeds.values())).rank
+
+
+# ------------------------------------------------------------------------------------------------------- what counts
+
+
+def test_the_newest_fresh_ok_record_counts_and_the_rest_is_history(bench: Bench) -> None:
+    records = [
+        bench(metrics=accuracy(0.80)),
+        bench(metrics=accuracy(0.91)),
+        bench(metrics=accuracy(0.70), freshness="of old"),
+        bench(status="oom", reason="no room", metrics={}),
+    ]
+    found = assemble(*records)
+    shown = next(each for each in found.boards[0].rows if each.method == "cuts" and each.state != "missing")
+    assert (shown.state, shown.mean("top1")) == ("ok", 0.91)
+    assert found.cells[records[0].cell] == tuple(reversed(records))
+
+
+def test_a_stale_row_is_shown_unranked_with_the_command_that_refreshes_it(bench: Bench) -> None:
+    found = row(bench(freshness="of old"), bench.speed(2.0, freshness="of old"))
+    assert found.state == "stale" and found.mean("top1") == 0.9 and rank(found) is None
+    command = f"python -m suite run --task {TASK} --method cuts --set keep=0.5 --seed 0 --profile full"
+    assert command in found.owed
+
+
+def test_a_failed_row_says_why_and_how_to_run_it_again(bench: Bench) -> None:
+    found = row(bench(status="timeout", reason="took 3 hours", metrics={}))
+    assert (found.state, found.reason) == ("failed", "timeout: took 3 hours")
+    assert found.owed[0].startswith(f"python -m suite run --task {TASK} --method cuts")
+
+
+def test_an_unsupported_point_owes_nothing(bench: Bench) -> None:
+    records = [bench(status="unsupported", reason="one channel is left", metrics={}, seed=seed) for seed in range(3)]
+    found = row(*records)
+    assert (found.state, found.owed) == ("unsupported", ())
+
+
+def test_a_method_that_the_checkout_lacks_is_stale_and_cannot_be_made_again(bench: Bench) -> None:
+    found = row(bench(method="gone", hyperparameters={"a": 1}), method="gone")
+    assert (found.state, found.owed) == ("stale", ())
+    assert found.reason == "method gone is not in this checkout"
+
+
+@pytest.mark.parametrize("text", ["$(reboot)", "x; reboot", "x\nreboot", "`reboot`"])
+def test_no_command_is_made_of_a_text_that_a_shell_would_obey(bench: Bench, text: str) -> None:
+    found = row(bench(freshness="of old", hyperparameters={"keep": 0.5, "base": text}))
+    assert found.state == "stale" and found.owed == ()
+
+
+def test_stale_seeds_do_not_enter_the_mean_and_are_owed(bench: Bench) -> None:
+    found = row(bench(metrics=accuracy(0.9)), bench(metrics=accuracy(0.1), seed=1, freshness="of old"))
+    assert found.metrics["top1"].mean == 0.9 and found.metrics["top1"].seeds == 1
+    assert [each.state for each in found.cells] == ["ok", "stale", "missing"]
+    assert any("--seed 1" in command for command in found.owed)
+
+
+def test_cells_of_the_registry_that_nobody_ran_are_missing_with_their_command(bench: Bench) -> None:
+    missing = [each for each in board(bench(profile="quick", seed=4)).rows if each.state == "missing"]
+    (quarter,) = [each for each in missing if each.method == "cuts"]
+    assert quarter.hyperparameters["keep"] == 0.25 and not quarter.metrics
+    assert quarter.owed == (
+        f"python -m suite run --task {TASK} --method cuts --set keep=0.25 --seed 4 --profile quick",
+    )
+
+
+def test_the_full_profile_owes_three_seeds(bench: Bench) -> None:
+    assert [each.seed for each in row(bench()).cells] == [0, 1, 2]
+    assert [each.seed for each in row(bench(profile="smoke")).cells] == [0]
+
+
+def test_a_row_without_a_benchmark_owes_one(bench: Bench) -> None:
+    assert [command for command in row(bench(profile="smoke")).owed if " bench " in command]
+    assert not [command for command in row(bench(profile="smoke"), bench.speed(2, profile="smoke")).owed]
+
+
+def test_a_contended_benchmark_is_measured_again_by_force(bench: Bench) -> None:
+    found = row(bench(profile="smoke"), bench.speed(2, profile="smoke", notes={"contended": True}))
+    assert rank(found) is None
+    assert [command.endswith(" --force") for command in found.owed] == [True]
+
+
+# ---------------------------------------------------------------------------------------------------- seeds, verdicts
+
+
+def test_seeds_are_added_up_to_mean_and_sample_deviation(bench: Bench) -> None:
+    found = row(*(bench(seed=seed, metrics=accuracy(top1)) for seed, top1 in enumerate((0.90, 0.91, 0.92))))
+    assert found.metrics["top1"].mean == pytest.approx(0.91)
+    assert found.metrics["top1"].deviation == pytest.approx(0.01)
+    assert found.change is not None and found.change.mean == pytest.approx(-0.03)
+
+
+def test_one_or_two_seeds_give_no_verdict(bench: Bench) -> None:
+    for seeds in (1, 2):
+        (judged,) = row(*(bench(seed=seed) for seed in range(seeds))).verdicts
+        assert (judged.outcome, judged.low, judged.seeds) == ("no verdict", None, seeds)
+
+
+def test_the_verdict_is_a_t_interval_of_differences_paired_by_seed(bench: Bench) -> None:
+    tops, denses = (0.90, 0.91, 0.92), (0.93, 0.95, 0.94)
+    records = [bench(seed=seed, metrics=accuracy(*pair)) for seed, pair in enumerate(zip(tops, denses, strict=True))]
+    (judged,) = row(*records).verdicts
+    half = 4.3027 * 0.01 / math.sqrt(3)  # t of two degrees of freedom; the differences are -0.03, -0.04 and -0.02
+    assert (judged.low, judged.high) == (pytest.approx(-0.03 - half), pytest.approx(-0.03 + half))
+    assert judged.outcome == "worse"
+
+
+def test_lower_is_better_for_a_loss(bench: Bench) -> None:
+    metrics = {"loss": 0.5, "dense_loss": 1.0, "parameters": 250, "dense_parameters": 1000}
+    records = [bench(seed=seed, method="gone", hyperparameters={}, metrics=metrics) for seed in range(3)]
+    found = board(*records)
+    assert (found.headline.name, found.headline.higher_is_better) == ("loss", False)
+    (judged,) = row(*records, method="gone").verdicts
+    assert judged.outcome == "better" and judged.difference == pytest.approx(0.5)
+
+
+def test_a_row_is_judged_against_the_control_of_its_very_size(bench: Bench) -> None:
+    def both(parameters: int) -> Row:
+        own = [bench(seed=s, metrics=accuracy(0.92 + 0.001 * s)) for s in range(3)]
+        other = [bench(seed=s, method="lot", metrics=accuracy(0.90, parameters=parameters)) for s in range(3)]
+        return row(*own, *other)
+
+    assert [each.rival for each in both(250).verdicts] == ["dense", "lot"]
+    assert both(250).verdicts[1].outcome == "better"
+    assert [each.rival for each in both(251).verdicts] == ["dense"]
+
+
+# -------------------------------------------------------------------------------------------------------------- ranks
+
+
+def speeds(bench: Bench, *values: float, **changes: Any) -> list[Record]:
+    settings = [keep(round(0.1 + 0.1 * index, 1)) for index in range(len(values))]
+    records = [bench(hyperparameters=setting) for setting in settings]
+    return records + [bench.speed(v, hyperparameters=s, **changes) for v, s in zip(values, settings, strict=True)]
+
+
+def ranks(*records: Record) -> list[int | None]:
+    rows = [each for each in measured(board(*records).rows) if each.speeds]
+    return [rank(each) for each in sorted(rows, key=lambda each: str(each.hyperparameters["keep"]))]
+
+
+def test_rows_rank_by_their_whole_intervals(bench: Bench) -> None:
+    assert ranks(*speeds(bench, 2.0, 3.0, 2.01, 1.0)) == [2, 1, 2, 4]
+
+
+def test_a_lead_within_the_noise_floor_shares_the_rank(bench: Bench) -> None:
+    records = speeds(bench, 2.0, 2.05)
+    assert ranks(*records) == [2, 1]
+    assert ranks(*records, bench.noise(0.05)) == [1, 1]
+
+
+def test_the_noise_floor_is_that_of_the_same_machine_and_conditions(bench: Bench) -> None:
+    records = speeds(bench, 2.0, 2.05)
+    assert ranks(*records, bench.noise(0.05, machine="another")) == [2, 1]
+    assert ranks(*records, bench.noise(0.05, conditions=LARGE)) == [2, 1]
+
+
+def test_a_noise_floor_of_a_busy_machine_gives_way_to_an_older_quiet_one(bench: Bench) -> None:
+    records = speeds(bench, 2.0, 2.05)
+    assert ranks(*records, bench.noise(0.0), bench.noise(0.05, notes={"contended": True})) == [2, 1]
+    assert ranks(*records, bench.noise(0.05, notes={"contended": True})) == [1, 1]
+
+
+def test_contended_rows_stand_outside_the_ranking(bench: Bench) -> None:
+    slow, fast = keep(0.1), keep(0.2)
+    records = [bench(hyperparameters=slow), bench(hyperparameters=fast), bench.speed(2.0, hyperparameters=slow)]
+    assert ranks(*records, bench.speed(3.0, hyperparameters=fast, notes={"contended": True})) == [1, None]
+
+
+def test_an_uncontended_measurement_stands_before_a_newer_contended_one_of_another_seed(bench: Bench) -> None:
+    records = [bench(), bench(seed=1), bench.speed(2.0, seed=1), bench.speed(3.0, notes={"contended": True})]
+    (measurement,) = row(*records).speeds.values()
+    assert measurement.metric("speedup") == 2.0
+
+
+def test_profiles_and_data_sets_are_boards_of_their_own(bench: Bench) -> None:
+    records = [bench(), bench(profile="smoke"), bench(data_sha256="e" * 64), bench(task=STAND_IN)]
+    boards = assemble(*records).boards
+    assert [(b.task, b.profile, (b.data_sha256 or "")[0]) for b in boards] == [
+        (TASK, "full", "e"), (TASK, "full", "d"), (TASK, "smoke", "d"), (STAND_IN, "full", "d"),
+    ]  # fmt: skip
+    assert [b.embedded for b in boards] == [False, False, False, True]
+    assert len({b.slug + b.task for b in boards}) == 4
+
+
+def test_the_headline_setup_comes_first(bench: Bench) -> None:
+    others = [bench.speed(2, conditions=each) for each in (LARGE, {**HOT, "cache": "cold"})]
+    assert [setup.headline for setup in board(bench(), *others, bench.speed(2)).setups] == [True, False, False]
+
+
+# ----------------------------------------------------------------------------------------------------- what stands out
+
+
+def test_the_front_leaves_out_what_another_row_beats_in_both(bench: Bench) -> None:
+    records = [
+        bench(hyperparameters=keep(k), metrics=accuracy(top1, macs=macs))
+        for k, top1, macs in ((0.1, 0.92, 200), (0.2, 0.91, 250), (0.3, 0.80, 100))
+    ]
+    found = board(*records)
+    assert [each.hyperparameters["keep"] for each in leaderboard.front(found, "macs")] == [0.1, 0.3]
+
+
+def test_a_lead_within_the_noise_floor_is_no_place_on_the_front(bench: Bench) -> None:
+    def kept(floor: float) -> list[Any]:
+        accurate, quick = keep(0.1), keep(0.2)
+        found = board(
+            bench(hyperparameters=accurate, metrics=accuracy(0.92)),
+            bench(hyperparameters=quick, metrics=accuracy(0.90)),
+            bench.speed(2.0, hyperparameters=accurate),
+            bench.speed(2.02, hyperparameters=quick),
+            bench.noise(floor),
+        )
+        return [each.hyperparameters["keep"] for each in leaderboard.front(found, "speedup", found.setups[0])]
+
+    assert kept(0.0) == [0.1, 0.2]
+    assert kept(0.02) == [0.1]
+
+
+def test_winners_are_about_as_good_as_dense(bench: Bench) -> None:
+    good, bad = keep(0.1), keep(0.2)
+    found = board(
+        bench(hyperparameters=good, metrics=accuracy(0.935, macs=200)),
+        bench(hyperparameters=bad, metrics=accuracy(0.5, macs=10)),
+        bench.speed(1.8, hyperparameters=good),
+        bench.speed(9.0, hyperparameters=bad),
+    )
+    fastest, _, fewest = leaderboard.winners(found)
+    assert (fastest.value, fewest.value) == (1.8, 2.0)
+    assert fastest.row is not None and fastest.row.hyperparameters["keep"] == 0.1
+
+
+def test_nobody_wins_where_nothing_is_close_to_dense(bench: Bench) -> None:
+    assert all(each.row is None for each in leaderboard.winners(board(bench(metrics=accuracy(0.5)))))
+
+
+def test_the_tally_counts_every_planned_cell(bench: Bench) -> None:
+    found = leaderboard.tally(board(bench(), bench(seed=1, freshness="of old")), "cuts")
+    # Two points, three seeds each: one measured, one stale, four nobody ran.
+    assert dict(found.by_state) == {"ok": 1, "stale": 1, "missing": 4}
+
+
+def test_a_metric_that_no_machine_could_have_measured_is_told_apart(bench: Bench) -> None:
+    assert leaderboard.absurd(bench()) is None
+    assert leaderboard.absurd(bench(metrics={"parameters": 1e308})) is not None
+    assert leaderboard.absurd(bench(metrics={"parameters": 1e-300})) is not None
+
+
+def test_a_cost_that_names_no_data_belongs_to_the_rows_of_its_cell_on_all_data(bench: Bench) -> None:
+    boards = assemble(bench(), bench(data_sha256="e" * 64), bench.speed(2)).boards
+    assert [sum(bool(each.speeds) for each in b.rows) for b in boards] == [1, 1]
+
+
+def test_methods_are_listed_from_the_registry_and_from_records(bench: Bench) -> None:
+    methods = assemble(bench(method="gone", hyperparameters={})).methods
+    assert set(methods) == {*registry.catalogue().methods, "gone"}
