@@ -323,7 +323,10 @@ def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...
 
 
 def winners(board: Board) -> tuple[Winner, ...]:
-    """The best rows among those about as good as dense: by measured speed-up, file size and MACs."""
+    """The best rows among those about as good as dense: by measured speed-up, file size and MACs.
+
+    A speed-up counts once its whole interval, widened by the noise floor, lies above 1: 1.01x within 3 % is no win.
+    """
     dense = board.dense.get(board.headline.name)
     allowed = CLOSE_POINTS if board.headline.kind == "percent" else CLOSE_SHARE * abs(dense or 0)
     sign = 1 if board.headline.higher_is_better else -1
@@ -337,9 +340,16 @@ def winners(board: Board) -> tuple[Winner, ...]:
     found = []
     for question, axis in (("Fastest", "speedup"), ("Smallest file", "size_bytes_compressed"), ("Fewest MACs", "macs")):
         gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
+        if axis == "speedup" and setup is not None:
+            gains = [(x, row) for x, row in gains if _is_faster(row, setup, board.floors.get(setup, 0.0))]
         value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
         found.append(Winner(question, row, value))
     return tuple(found)
+
+
+def _is_faster(row: Row, setup: Setup, floor: float) -> bool:
+    interval = row.speeds[setup].interval
+    return interval is not None and interval[0] > 1 + floor
 
 
 def tally(board: Board, method: str) -> Tally:

@@ -348,6 +348,15 @@ def test_winners_are_about_as_good_as_dense(bench: Bench) -> None:
     assert fastest.row is not None and fastest.row.hyperparameters["keep"] == 0.1
 
 
+def test_a_speed_up_within_the_noise_floor_wins_nothing(bench: Bench) -> None:
+    def fastest(floor: float) -> float | None:
+        records = (bench(metrics=accuracy(0.935)), bench.speed(1.03), bench.noise(floor))
+        return leaderboard.winners(board(*records))[0].value
+
+    assert fastest(0.0) == 1.03
+    assert fastest(0.05) is None
+
+
 def test_nobody_wins_where_nothing_is_close_to_dense(bench: Bench) -> None:
     assert all(each.row is None for each in leaderboard.winners(board(bench(metrics=accuracy(0.5)))))
 
