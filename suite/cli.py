@@ -112,15 +112,22 @@ def _cell_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="records on standard output, one a line")
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+
+
 def _seed(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if not 0 <= value < 2**31:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**31 - 1}")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
@@ -139,11 +146,15 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     return settings
 
 
-def _cells(options: argparse.Namespace) -> tuple[Cell, ...]:
-    if options.profile not in PROFILES:
-        near = difflib.get_close_matches(options.profile, PROFILES, n=1)
+def _require_profile(profile: str) -> None:
+    if profile not in PROFILES:
+        near = difflib.get_close_matches(profile, PROFILES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROFILES)}."
-        raise UsageError(f"unknown profile {options.profile!r}: {hint}")
+        raise UsageError(f"unknown profile {profile!r}: {hint}")
+
+
+def _cells(options: argparse.Namespace) -> tuple[Cell, ...]:
+    _require_profile(options.profile)
     names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
     if not names:
         raise DataError("no task's data is there: name one with --task to see how to get it")
@@ -205,6 +216,7 @@ def _study(options: argparse.Namespace) -> int:
     from suite import execute
     from suite.studies import studies
 
+    _require_profile(options.profile)
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     cells = [
         Cell(task, method, registry.method(method).complete(setting), seed, options.profile)
@@ -242,18 +254,19 @@ def _line(record: Record) -> str:
     what = " ".join([record.task, record.method, *settings])
     if record.status != "ok":
         return f"{what}: {record.status}: {record.reason}"
-    m = record.metrics
+    m = {name: value for name, value in record.metrics.items() if value is not None}  # others' may lack some
     if record.kind == "accuracy":
-        name = next(iter(m))
-        score = f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})"
-        return f"{what}: {score}, {m['parameters']:,} parameters, {(m['macs'] or 0) / 1e6:.1f} M MACs"
+        score = [f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if f"dense_{name}" in m][:1]
+        size = [f"{m['parameters']:,} parameters", *(f"{m[name] / 1e6:.1f} M MACs" for name in ("macs",) if name in m)]
+        return f"{what}: {', '.join([*score, *size])}"
     where = " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())
     if record.kind == "latency":
-        return f"{what}: {m['speedup']:.3f}x [{m['speedup_low']:.3f}, {m['speedup_high']:.3f}] ({where})"
+        low, high = (m.get(f"speedup_{end}", float("nan")) for end in ("low", "high"))
+        return f"{what}: {m['speedup']:.3f}x [{low:.3f}, {high:.3f}] ({where})"
     if record.kind == "memory":
-        own, dense = ((m[name] or 0) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
+        own, dense = (m.get(name, float("nan")) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
         return f"{what}: peak {own:.1f} MiB, dense {dense:.1f} MiB ({where})"
-    return f"{record.task} noise floor {100 * (m['noise_floor'] or 0):.2f} % ({where})"
+    return f"{record.task} noise floor {100 * m['noise_floor']:.2f} % ({where})"
 
 
 def _plan(options: argparse.Namespace) -> int:

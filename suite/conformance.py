@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import suite
 from suite import artifacts, complexity, data, plan, registry, run, sources
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.plan import Cell
@@ -22,6 +23,7 @@ from suite.run import Places, Prepared
 from suite.workbench import Workbench
 
 BASELINE = "baseline"
+PUBLIC = frozenset(f"suite.{name}" for name in (*suite.__all__, "*"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ def check(method: Method, progress: Progress, *, tasks: list[str] | None = None)
     for name, demand in SOURCE_CASES.items():
         yield Case(name, "-", demand(method))
     try:
+        plan.points(method, "first")
         registry.load(method)
+    except UsageError:
+        return  # its points do not fit: said above
     except SuiteError as error:
         yield Case("imports", "-", str(error))
         return
@@ -79,9 +84,9 @@ def _keeps_to_the_interface(method: Method) -> str | None:
     for node in ast.walk(sources.parse(Path(method.path))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            if name.startswith("suite."):
+            if name.startswith("suite.") and name not in PUBLIC:
                 line = getattr(node, "lineno", 0)
                 return f"line {line} imports {name}: a method takes what it needs from `suite` itself"
     return None
@@ -108,7 +113,7 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
     except Unsupported as error:
         yield Case(f"unsupported here: {error}", task, None)
         return
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         yield Case("runs", task, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         return
     yield Case("runs", task, None)

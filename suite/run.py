@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 import re
 import secrets
 import subprocess
+import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass
@@ -209,7 +211,7 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
         return Record(**common, status="unsupported", reason=_one_line(error))
     except (torch.OutOfMemoryError, MemoryError) as error:
         return Record(**common, status="oom", reason=_one_line(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a method may be a script that once stood alone
         if not isinstance(error, SuiteError):
             traceback.print_exc()  # the author of a method needs it; the record gets the last line
         return Record(**common, status="error", reason=_one_line(error))
@@ -237,7 +239,8 @@ def _compress(
         bench = Workbench(task, ready.recipe, dataset, objective, seed=cell.seed, device=device, progress=progress)
         compress = registry.load(registry.method(cell.method))
         started = time.perf_counter()
-        model = compress(copy.deepcopy(dense), bench, **cell.hyperparameters)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for records
+            model = compress(copy.deepcopy(dense), bench, **cell.hyperparameters)
         if not isinstance(model, nn.Module):
             raise SuiteError(f"{cell.method} returned a {type(model).__name__}, not the compressed network")
         seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What tests share: a small task in a package outside the repository, results folders, the command line as a process."""
+"""What tests share: a small task in a package outside the repository, results folders, the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ settings.register_profile("prunemark", derandomize=True, deadline=None, database
 settings.load_profile("prunemark")
 
 TINY_TASK = '''
-"""A task of seconds."""
+"""A task of a second, and the same with an end far off."""
+from dataclasses import replace
+
 from suite import Recipe, Task, register_task
 
 SMOKE = Recipe(epochs=1, batch_size=32, lr=0.05, augmentation=("crop2",), finetune_share=0.01,
@@ -35,9 +37,15 @@ def tiny() -> Task:
     """VGG16 at a sixteenth of its width on 64 digits."""
     return Task(title="Tiny", model="vgg16", options={"classes": 10, "width": 0.0625}, data="digits",
                 input_shape=(3, 32, 32), recipes={profile: SMOKE for profile in ("smoke", "quick", "full")})
+
+
+@register_task("tiny-slow")
+def tiny_slow() -> Task:
+    """The task `tiny`, trained for thirty epochs."""
+    return replace(tiny(), recipes={profile: replace(SMOKE, epochs=30) for profile in ("smoke", "quick", "full")})
 '''
 
-#: Methods by what they do; `{flag}` in a source is a file that a test may create.
+#: Methods by what they do.
 TINY_METHODS = {
     "zeroes": '''
 import torch
@@ -103,18 +111,20 @@ def waits(model, bench):
 }
 
 
-def write_package(folder: Path, *, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Path:
+def write_package(
+    folder: Path, *, methods: Mapping[str, str], tasks: Mapping[str, str], package_name: str = "outside"
+) -> Path:
     """An installed distribution as pip leaves it: a package, and a dist-info folder with its entry points."""
-    package = folder / "outside"
+    package = folder / package_name
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     for name, source in {**methods, **tasks}.items():
         (package / f"{name}.py").write_text(source)
-    info = folder / "outside-1.0.dist-info"
+    info = folder / f"{package_name}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-    lines = ["[prunemark.methods]", *(f"{name} = outside.{name}" for name in methods)]
-    lines += ["[prunemark.tasks]", *(f"{name} = outside.{name}" for name in tasks)]
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package_name}\nVersion: 1.0\n")
+    lines = ["[prunemark.methods]", *(f"{name} = {package_name}.{name}" for name in methods)]
+    lines += ["[prunemark.tasks]", *(f"{name} = {package_name}.{name}" for name in tasks)]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -130,7 +140,8 @@ def installed(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "outside"]:
+        ours = {path.name for path in folder.iterdir()}
+        for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
             del sys.modules[name]
         registry._tasks.clear()
         registry._tasks.update(before)
@@ -145,12 +156,12 @@ def _forget() -> None:
 
 @pytest.fixture
 def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """`install(methods={module: source}, tasks={module: source})`: such a package is there for one test."""
+    """`install(methods={module: source}, tasks={module: source})`: a package `outside` is there for one test."""
     with contextlib.ExitStack() as stack:
 
         def call(*, methods: Mapping[str, str] | None = None, tasks: Mapping[str, str] | None = None) -> Path:
-            folder = write_package(tmp_path / "site-packages", methods=methods or {}, tasks=tasks or {})
-            return stack.enter_context(installed(folder))
+            folder = tmp_path / "site-packages"
+            return stack.enter_context(installed(write_package(folder, methods=methods or {}, tasks=tasks or {})))
 
         yield call
 
@@ -159,7 +170,7 @@ def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package with the task `tiny` and the methods of `TINY_METHODS`, to be put on the path of a process."""
     folder = tmp_path_factory.mktemp("tiny")
-    return write_package(folder, methods=TINY_METHODS, tasks={"tiny_task": TINY_TASK})
+    return write_package(folder, methods=TINY_METHODS, tasks={"tiny_task": TINY_TASK}, package_name="tiny_outside")
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +178,42 @@ def tiny_task(tiny_package: Path) -> Iterator[Any]:
     """The task `tiny`, installed from outside with its methods."""
     with installed(tiny_package):
         yield registry.task("tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny_ready(tiny_task: Any) -> Any:
+    """The data of `tiny`, its smoke recipe, and its objective."""
+    from suite import run
+
+    nowhere = Path("/nowhere")
+    return run.prepare("tiny", "smoke", run.Places(nowhere, nowhere, nowhere), "cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny_cell(tiny_task: Any) -> Callable[..., plan.Cell]:
+    """`tiny_cell(method, seed=0, hyperparameter=value, ...)`: a smoke cell of `tiny`."""
+
+    def call(method: str, *, seed: int = 0, **hyperparameters: Any) -> plan.Cell:
+        return plan.Cell("tiny", method, registry.method(method).complete(hyperparameters), seed, "smoke")
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def places(tiny_task: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Folders of a test module; the dense model of `tiny`, once trained, stays there."""
+    from suite import run
+
+    root = tmp_path_factory.mktemp("places")
+    return run.Places(root / "data", root / "artifacts", root / "results")
+
+
+@pytest.fixture(scope="session")
+def origin() -> Any:
+    """Who measures: this machine, in one run."""
+    from suite import run
+
+    return run.provenance()
 
 
 @pytest.fixture
@@ -191,11 +238,22 @@ def make_record() -> Callable[..., Record]:
 
     def call(**changes: Any) -> Record:
         fields: dict[str, Any] = {
-            "kind": "accuracy", "task": "tiny", "method": "zeroes", "hyperparameters": {"share": 0.5, "finetune": False},
-            "seed": 0, "profile": "smoke", "device": "cpu", "freshness": "0" * 64, "status": "ok",
+            "kind": "accuracy",
+            "task": "tiny",
+            "method": "zeroes",
+            "hyperparameters": {"share": 0.5, "finetune": False},
+            "seed": 0,
+            "profile": "smoke",
+            "device": "cpu",
+            "freshness": "0" * 64,
+            "status": "ok",
             "metrics": {"top1": 0.5, "dense_top1": 0.75, "parameters": 1000, "dense_parameters": 2000},
-            "created": now(), "machine": "cpu-2c-4g-abcdef", "run": "20250101T000000Z-abcdef", "command": "",
-        } | changes  # fmt: skip
+            "created": now(),
+            "machine": "cpu-2c-4g-abcdef",
+            "run": "20250101T000000Z-abcdef",
+            "command": "",
+            **changes,
+        }
         if "cell" not in fields:
             asked = ("task", "method", "hyperparameters", "seed", "profile")
             fields["cell"] = cell_key(**{name: fields[name] for name in asked})
@@ -205,37 +263,36 @@ def make_record() -> Callable[..., Record]:
 
 
 @pytest.fixture
-def run_cli(tmp_path: Path, tiny_package: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`run_cli("run", "--task", ...)`: `python -m suite` as a process of its own, in an empty folder, one thread."""
-    start = _starter(tmp_path, tiny_package)
+def start_cli(tmp_path: Path, tiny_package: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start_cli("run", "--task", ...)`: `python -m suite` as a process, in an empty folder, on one thread."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(tiny_package)]),
+        "PRUNEMARK_DATA": str(tmp_path / "data"),
+        "PRUNEMARK_ARTIFACTS": str(tmp_path / "artifacts"),
+        "PRUNEMARK_TEST_WAIT": str(tmp_path / "wait"),
+        "OMP_NUM_THREADS": "1",  # sums in another order would differ in the last bit
+    }
+    started: list[subprocess.Popen[str]] = []
 
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        process = start(*arguments)
-        stdout, stderr = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "suite", *map(str, arguments)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stdout=pipe, stderr=pipe))
+        return started[-1]
 
-    return call
+    yield start
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture
-def start_cli(tmp_path: Path, tiny_package: Path) -> Callable[..., subprocess.Popen[str]]:
-    """As `run_cli`, but it does not wait: the process, whose pipes the test reads."""
-    return _starter(tmp_path, tiny_package)
+def run_cli(start_cli: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `start_cli`, but it waits for the end of the process and returns what it said."""
 
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        process = start_cli(*arguments)
+        stdout, stderr = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
-def _starter(folder: Path, package: Path) -> Callable[..., subprocess.Popen[str]]:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(package)]),
-        "PRUNEMARK_DATA": str(folder / "data"),
-        "PRUNEMARK_ARTIFACTS": str(folder / "artifacts"),
-        "PRUNEMARK_TEST_WAIT": str(folder / "wait"),
-        "OMP_NUM_THREADS": "1",  # sums in another order would differ in the last bit
-    }
-
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "suite", *map(str, arguments)], cwd=folder, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    return start
+    return call

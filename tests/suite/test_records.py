@@ -44,8 +44,8 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
             "task": TEXTS, "method": TEXTS, "hyperparameters": st.dictionaries(TEXTS, SCALARS, max_size=4),
             "seed": st.integers(0, 2**31), "profile": st.sampled_from(["smoke", "quick", "full"]), "curve": POINTS,
             "samples": PAIRS, "notes": st.dictionaries(TEXTS, SCALARS, max_size=3), "machine": NAMES, "run": NAMES,
-            "command": TEXTS, "versions": st.dictionaries(TEXTS, TEXTS, max_size=3), "git_dirty": st.none() | st.booleans(),
-            "recipe": st.none() | st.dictionaries(TEXTS, SCALARS, max_size=3), "conditions": st.dictionaries(TEXTS, SCALARS),
+            "command": TEXTS, "versions": st.dictionaries(TEXTS, TEXTS, max_size=3), "git_dirty": st.booleans(),
+            "recipe": st.dictionaries(TEXTS, SCALARS, max_size=3), "conditions": st.dictionaries(TEXTS, SCALARS),
         },
     )
 )  # fmt: skip
@@ -96,7 +96,8 @@ def test_cell_key_is_the_hash_of_what_was_asked_for(make_record: Make) -> None:
         ({"metrics": {"dense_top5": -0.1, "parameters": 1}}, "outside [0, 1]"),
         ({"metrics": {"parameters": 0}}, "above 0"),
         ({"metrics": {"parameters": 1, "dense_macs": -5}}, "above 0"),
-        ({"kind": "latency", "conditions": {}, "metrics": {"speedup": 2, "speedup_low": 2.5, "speedup_high": 3}}, "interval"),
+        ({"kind": "latency", "conditions": {},
+          "metrics": {"speedup": 2, "speedup_low": 2.5, "speedup_high": 3}}, "interval"),
         ({"samples": [[1.0, 2.0, 3.0]]}, "pairs"),
         ({"samples": [[1.0, 2.0]] * 201}, "at most 200"),
         ({"created": "yesterday"}, "no ISO 8601 time"),
@@ -124,9 +125,9 @@ FIXED_HOSTILE = [
     b"1e999", b'"' + b"x" * 1_000_001 + b'"', b"NaN",
 ]  # fmt: skip
 HOSTILE_VALUES = [
-    None, True, -1, 0, 2**31, 2**63, 2**64, 10**30, 10**400, 1e308, -0.0, "", "x", "\ud800", "\x00", "../..", "x" * 21_000,
-    [], {}, [[]], [1], {"": None}, {"top1": 10**400}, {"parameters": 10**400}, {"a": "\ud800"}, {"speedup": -1},
-    [[1e308, 1e308]], "9999-99-99", "0001-01-01T00:00:00+23:59", "2025-01-01",
+    None, True, -1, 0, 2**31, 2**63, 2**64, 10**30, 10**400, 1e308, -0.0, "", "x", "\ud800", "\x00", "../..",
+    "x" * 21_000, [], {}, [[]], [1], {"": None}, {"top1": 10**400}, {"parameters": 10**400}, {"a": "\ud800"},
+    {"speedup": -1}, [[1e308, 1e308]], "9999-99-99", "0001-01-01T00:00:00+23:59", "2025-01-01",
 ]  # fmt: skip
 
 
@@ -207,7 +208,9 @@ def test_file_that_cannot_be_read_is_a_problem(make_record: Make, results_dir: P
     assert "cannot be read" in problems[0].reason
 
 
-def test_records_are_read_oldest_first_and_links_are_not_followed(make_record: Make, results_dir: Path, tmp_path: Path) -> None:
+def test_records_are_read_oldest_first_and_links_are_not_followed(
+    make_record: Make, results_dir: Path, tmp_path: Path
+) -> None:
     times = ["2025-01-02T00:00:00Z", "2025-01-03T00:00:00Z", "2025-01-01T00:00:00Z"]
     for number, created in enumerate(times):
         with RunFile(results_dir, "m", f"r{number}") as file:
@@ -244,7 +247,7 @@ def test_full_disk_is_a_record_error_and_leaves_earlier_records_intact(make_reco
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, hard))
             with pytest.raises(RecordError, match=r"cannot write to .*r\.jsonl: .*already written are intact"):
                 file.append(make_record(seed=2))
-            with pytest.raises(RecordError, match="cannot write .*model"):
+            with pytest.raises(RecordError, match=r"cannot write .*model"):
                 records.write_atomically(results_dir / "model", b"x" * (len(before) + 100))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -289,7 +292,7 @@ def test_read_only_results_are_a_record_error(make_record: Make, results_dir: Pa
     with read_only(results_dir):
         with RunFile(results_dir, "m", "r") as file, pytest.raises(RecordError, match="Permission denied"):
             file.append(make_record())
-        with pytest.raises(RecordError, match="cannot write .*Permission denied"):
+        with pytest.raises(RecordError, match=r"cannot write .*Permission denied"):
             records.write_atomically(results_dir / "machines" / "m.json", b"{}")
     assert not list(results_dir.iterdir())
 
@@ -365,7 +368,7 @@ def test_merge_keeps_bad_lines_out_and_names_them(make_record: Make, tmp_path: P
 
 
 def test_merge_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such results folder: .*nowhere"):
+    with pytest.raises(RecordError, match=r"no such results folder: .*nowhere"):
         records.merge([tmp_path / "nowhere"], tmp_path / "into")
 
 
@@ -382,7 +385,9 @@ with records.RunFile(Path(sys.argv[1]), "m", "r") as file:
         file.append(record)
 """
     line = records.encode(make_record(command="x" * 10_000))
-    writers = [subprocess.Popen([sys.executable, "-c", code, results_dir], stdin=subprocess.PIPE, cwd=ROOT) for _ in range(4)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, results_dir], stdin=subprocess.PIPE, cwd=ROOT) for _ in range(4)
+    ]
     for writer in writers:
         assert writer.stdin is not None
         writer.stdin.write(line)

@@ -73,7 +73,11 @@ def test_method_of_an_installed_package_is_found_and_loaded(install: Callable[..
 
 
 def test_method_under_another_decorator_is_loaded(install: Callable[..., Path]) -> None:
-    source = method("theirs").replace("def prune", "@torch.no_grad()\ndef prune").replace("from suite", "import torch\nfrom suite")
+    source = (
+        method("theirs")
+        .replace("def prune", "@torch.no_grad()\ndef prune")
+        .replace("from suite", "import torch\nfrom suite")
+    )
     install(methods={"theirs": source})
     model = object()
     assert registry.load(registry.method("theirs"))(model, None) is model
@@ -100,7 +104,7 @@ def test_method_file_with_a_mistake_is_unavailable_with_the_reason(
     assert "theirs.py" in found.unavailable["outside.theirs"]
     assert "theirs" not in found.methods
     assert "good" in found.methods and "dense" in found.methods
-    with pytest.raises(UsageError, match="'theirs' is unavailable: .*theirs.py"):
+    with pytest.raises(UsageError, match=r"'theirs' is unavailable: .*theirs.py"):
         registry.method("theirs")
 
 
@@ -138,7 +142,9 @@ def theirs():
     return Task(title="", model="vgg16", options={}, data="digits", input_shape=(3, 32, 32), recipes={})
 '''
     install(tasks={"theirs": source})
-    with pytest.raises(RegistrationError, match=r"'vgg16-digits' is registered twice: in .*vgg16\.py and in .*theirs\.py"):
+    with pytest.raises(
+        RegistrationError, match=r"'vgg16-digits' is registered twice: in .*vgg16\.py and in .*theirs\.py"
+    ):
         registry.tasks()
 
 

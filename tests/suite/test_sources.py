@@ -114,8 +114,9 @@ def test_signature_that_is_no_schema_is_refused_by_file_and_line(tmp_path: Path,
 
 def test_decorator_arguments_may_use_constants_assigned_above(tmp_path: Path) -> None:
     path = tmp_path / "each.py"
-    path.write_text("RATIOS = (0.5, 0.25)\nopen('/nowhere')\n@x.register_method('each', points=[{'r': r} for r in RATIOS]"
-                    " + [{'r': round(0.1 * k, 1)} for k in range(2)])\ndef each(model, bench): ...\n")  # fmt: skip
+    points = "[{'r': r} for r in RATIOS] + [{'r': round(0.1 * k, 1)} for k in range(2)]"
+    decorator = f"@suite.register_method('each', points={points})"
+    path.write_text(f"RATIOS = (0.5, 0.25)\nopen('/nowhere')\n{decorator}\ndef each(model, bench): ...\n")
     ((arguments, _),) = sources.decorated(path, "register_method", ("name",))
     assert arguments["points"] == [{"r": 0.5}, {"r": 0.25}, {"r": 0.0}, {"r": 0.1}]
 
@@ -148,7 +149,7 @@ def prune(model, share=SHARE):
     """What it does."""
     return [name for name, _ in model.named_modules() if len(name) > 3 * share]
 '''
-SAME = '''# Copyright
+SAME = """# Copyright
 import torch
 SHARE = (0.5)  # half
 
@@ -161,7 +162,7 @@ def prune(model, share=SHARE):
         for name, _ in model.named_modules()
         if len(name) > 3 * share
     ]
-'''
+"""
 
 
 @pytest.fixture
@@ -200,8 +201,8 @@ def test_text_that_is_no_docstring_counts(meaning: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["from methods._shared import cut", "from ._shared import cut", "from . import _shared", "from methods import _shared",
-     "import methods._shared"],
+    ["from methods._shared import cut", "from ._shared import cut", "from . import _shared",
+     "from methods import _shared", "import methods._shared"],
 )  # fmt: skip
 def test_meaning_changes_with_shared_files(meaning: Callable[..., str], statement: str) -> None:
     one = meaning(statement, _shared="def cut(x):\n    return x\n")

@@ -1,0 +1,49 @@
+"""What a plan is said to cost: each dense model once, by arithmetic that can be done by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite import cost, machine, registry
+from suite.plan import Cell
+
+VGG16_MACS = 313_201_664
+
+
+def cell(method: str, *, seed: int = 0, profile: str = "full", **hyperparameters: object) -> Cell:
+    return Cell("vgg16-cifar10", method, registry.method(method).complete(hyperparameters), seed, profile)
+
+
+def test_dense_training_is_its_epochs_times_three_passes_over_the_images() -> None:
+    assert cost.training_macs(cell("dense")) == 3 * VGG16_MACS * 47_500 * 100
+    assert cost.training_macs(cell("dense", profile="smoke")) == 3 * VGG16_MACS * 256
+
+
+def test_fine_tuning_counts_the_epochs_of_every_step() -> None:
+    assert cost.method_epochs(cell("l1-three-stage").hyperparameters) == 5 * 10 + 40
+    assert cost.method_epochs(cell("global-unstructured").hyperparameters) == 20
+    assert cost.method_epochs(cell("dense").hyperparameters) == 0
+    assert cost.training_macs(cell("global-unstructured", epochs=0)) == 0
+    assert cost.training_macs(cell("global-unstructured", profile="quick")) == pytest.approx(
+        3 * VGG16_MACS * 47_500 * 2
+    )
+
+
+def test_each_dense_model_is_counted_once_and_not_if_it_is_there() -> None:
+    cells = [cell("global-unstructured", epochs=0, sparsity=share) for share in (0.5, 0.9)]
+    rate = cost.MACS_PER_CORE * machine.usable_cores()
+    dense = cells[0].dense
+    assert cost.estimate_seconds(cells, "cpu") == pytest.approx(cost.training_macs(dense) / rate)
+    assert cost.estimate_seconds(cells, "cpu", frozenset({dense.key})) == 0
+    assert cost.estimate_seconds([*cells, cell("dense", seed=1)], "cpu") == pytest.approx(
+        2 * cost.training_macs(dense) / rate
+    )
+
+
+def test_training_images_that_planning_assumes_are_those_that_data_sets_have() -> None:
+    from pathlib import Path
+
+    from suite import data
+
+    assert len(data.load("digits", Path("/nowhere"), "cpu").train) == cost.TRAINING_IMAGES["digits"]
+    assert cost.TRAINING_IMAGES["cifar10"] == 50_000 - 2_500

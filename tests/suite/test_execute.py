@@ -1,0 +1,219 @@
+"""Many cells: what is fresh is skipped, what fails stands beside what does not, and nothing finished is ever lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from suite import execute, plan, records, run
+from suite.bench import Row
+from suite.errors import SuiteError, UsageError
+from suite.execute import Outcome, Session
+from suite.plan import Cell
+from suite.progress import Progress
+
+QUIET = Progress(silent=True)
+Start = Callable[..., Session]
+
+
+@pytest.fixture
+def session(places: Any, results_dir: Path) -> Start:
+    """`session(force=..., ...)`: another invocation, with the results of this test and the models of this module."""
+
+    def call(**changes: Any) -> Session:
+        asked = {"places": replace(places, results=results_dir), "device": "cpu", "progress": QUIET} | changes
+        return Session(origin=run.provenance(), **asked)
+
+    return call
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def said(outcomes: Iterator[Outcome]) -> list[tuple[str, str, bool]]:
+    return [(outcome.record.method, outcome.record.status, outcome.skipped) for outcome in outcomes]
+
+
+def test_second_run_skips_what_is_fresh(session: Start, tiny_cell: Callable[..., Cell], results_dir: Path) -> None:
+    cells = [tiny_cell("dense"), tiny_cell("zeroes")]
+    first = list(execute.compress(cells, session()))
+    assert [outcome.skipped for outcome in first] == [False, False]
+    before = contents(results_dir)
+    assert len(before) == 2, "one file of records, one of the machine"
+    second = list(execute.compress(cells, session()))
+    assert [outcome.skipped for outcome in second] == [True, True]
+    assert [records.encode(outcome.record) for outcome in second] == [
+        records.encode(outcome.record) for outcome in first
+    ]
+    assert contents(results_dir) == before
+    more = [*cells, tiny_cell("zeroes", share=0.25)]
+    assert said(execute.compress(more, session())) == [
+        ("dense", "ok", True), ("zeroes", "ok", True), ("zeroes", "ok", False)]  # fmt: skip
+
+
+def test_force_measures_again_into_a_new_file(
+    session: Start, tiny_cell: Callable[..., Cell], results_dir: Path
+) -> None:
+    (one,) = execute.compress([tiny_cell("zeroes")], session())
+    before = contents(results_dir)
+    (two,) = execute.compress([tiny_cell("zeroes")], session(force=True))
+    assert not two.skipped and two.record.run != one.record.run
+    assert two.record.metrics == one.record.metrics
+    after = contents(results_dir)
+    assert {path: after[path] for path in before} == before, "what was there is untouched"
+    assert len(after) == len(before) + 1
+    found, problems = records.read_results(results_dir)
+    assert len(found) == 2 and not problems
+    assert [record.run for record in plan.standing(found).values()] == [two.record.run], "the newest counts"
+
+
+def test_other_cells_go_on_where_one_fails(session: Start, tiny_cell: Callable[..., Cell], results_dir: Path) -> None:
+    cells = [tiny_cell(name) for name in ("dense", "raises", "refuses", "zeroes")]
+    expected = [
+        ("dense", "ok", False),
+        ("raises", "error", False),
+        ("refuses", "unsupported", False),
+        ("zeroes", "ok", False),
+    ]
+    assert said(execute.compress(cells, session())) == expected
+    found, problems = records.read_results(results_dir)
+    assert [(record.method, record.status) for record in found] == [each[:2] for each in expected] and not problems
+    skipped = {method: skipped for method, _, skipped in said(execute.compress(cells, session()))}
+    assert skipped == {"dense": True, "zeroes": True, "raises": False, "refuses": False}, "only what is ok"
+
+
+def test_stale_record_does_not_stand_and_is_kept(
+    session: Start, tiny_cell: Callable[..., Cell], results_dir: Path
+) -> None:
+    (one,) = execute.compress([tiny_cell("zeroes")], session())
+    (path,) = records.record_files(results_dir)
+    path.write_bytes(records.encode(msgspec.structs.replace(one.record, freshness="0" * 64)))
+    before = path.read_bytes()
+    assert said(execute.compress([tiny_cell("zeroes")], session())) == [("zeroes", "ok", False)]
+    assert path.read_bytes() == before
+    assert said(execute.compress([tiny_cell("zeroes")], session())) == [("zeroes", "ok", True)]
+
+
+def test_record_of_another_device_does_not_stand(
+    session: Start, tiny_cell: Callable[..., Cell], results_dir: Path
+) -> None:
+    (one,) = execute.compress([tiny_cell("zeroes")], session())
+    (path,) = records.record_files(results_dir)
+    path.write_bytes(records.encode(msgspec.structs.replace(one.record, device="cuda")))
+    assert said(execute.compress([tiny_cell("zeroes")], session())) == [("zeroes", "ok", False)]
+
+
+def test_interrupted_run_keeps_what_was_finished_and_goes_on(
+    session: Start, tiny_cell: Callable[..., Cell], results_dir: Path
+) -> None:
+    class CtrlC(Progress):
+        def say(self, text: str) -> None:
+            if "--method zeroes" in text:
+                raise KeyboardInterrupt
+
+    cells = [tiny_cell("dense"), tiny_cell("zeroes")]
+    with pytest.raises(KeyboardInterrupt):
+        list(execute.compress(cells, session(progress=CtrlC(silent=True))))
+    assert [record.method for record in records.read_results(results_dir)[0]] == ["dense"]
+    assert said(execute.compress(cells, session())) == [("dense", "ok", True), ("zeroes", "ok", False)]
+
+
+def test_damaged_results_are_named_and_do_not_stop_a_run(
+    session: Start, tiny_cell: Callable[..., Cell], results_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results_dir / "m").mkdir(parents=True)
+    (results_dir / "m" / "r.jsonl").write_bytes(b'{"half a rec')
+    before = contents(results_dir)
+    assert said(execute.compress([tiny_cell("zeroes")], session(progress=Progress()))) == [("zeroes", "ok", False)]
+    assert {path: contents(results_dir)[path] for path in before} == before
+    assert f"passed over: {results_dir / 'm' / 'r.jsonl'}:1: " in capsys.readouterr().err
+
+
+def test_unknown_executor_is_a_usage_error_with_the_nearest_one(session: Start, tiny_cell: Callable[..., Cell]) -> None:
+    with pytest.raises(UsageError, match=r"unknown executor 'locale': did you mean 'local'\?"):
+        list(execute.compress([tiny_cell("dense")], session(), "locale"))
+
+
+# ------------------------------------------------------------------------------------------------------------- workers
+
+
+def test_workers_give_the_records_of_one_process(
+    session: Start, tiny_cell: Callable[..., Cell], places: Any, results_dir: Path, tmp_path: Path
+) -> None:
+    cells = [tiny_cell("dense"), tiny_cell("zeroes", finetune=True), tiny_cell("raises")]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each of two workers on two cores has
+    try:
+        alone = [outcome.record for outcome in execute.compress(cells, session())]
+    finally:
+        torch.set_num_threads(threads)
+    fresh = replace(places, results=tmp_path / "two", artifacts=tmp_path / "artifacts")
+    together = [outcome.record for outcome in execute.compress(cells, session(places=fresh, workers=2))]
+    key = {record.cell: record for record in alone}
+    assert {record.cell for record in together} == set(key) and len(together) == 3
+    for record in together:
+        same = ("metrics", "curve", "status", "reason", "checkpoint_sha256", "architecture", "freshness", "recipe")
+        assert [getattr(record, name) for name in same] == [getattr(key[record.cell], name) for name in same]
+    found, problems = records.read_results(tmp_path / "two")
+    assert len(found) == 3 and not problems
+    assert len(list((tmp_path / "artifacts").glob("tiny/dense/*/model.safetensors"))) == 1, "trained once"
+
+
+def test_worker_that_dies_is_one_clear_line(session: Start, tiny_cell: Callable[..., Cell], results_dir: Path) -> None:
+    with pytest.raises(SuiteError, match=r"a worker process died.*fewer --workers"):
+        list(execute.compress([tiny_cell("dies")], session(workers=2)))
+    assert records.read_results(results_dir) == ([], [])
+
+
+# -------------------------------------------------------------------------------------------------------- benchmarking
+
+
+def test_jobs_begin_with_the_noise_floor_of_each_task(tiny_cell: Callable[..., Cell]) -> None:
+    hot, cold = Row(1, 1), Row(1, 1, cache="cold")
+    found = execute.jobs([tiny_cell("zeroes"), tiny_cell("zeroes", seed=1)], [hot, cold])
+    assert [(job.cell.method, job.cell.seed, job.kind, job.row.cache) for job in found] == [
+        ("dense", 0, "noise-floor", "hot"), ("dense", 0, "noise-floor", "cold"),
+        ("zeroes", 0, "latency", "hot"), ("zeroes", 0, "memory", "hot"), ("zeroes", 0, "latency", "cold"),
+        ("zeroes", 1, "latency", "hot"), ("zeroes", 1, "memory", "hot"), ("zeroes", 1, "latency", "cold"),
+    ]  # fmt: skip
+
+
+def test_benchmark_measures_once_and_compresses_first_what_is_missing(
+    session: Start, tiny_cell: Callable[..., Cell], places: Any, results_dir: Path, tmp_path: Path
+) -> None:
+    fresh = replace(places, results=results_dir, artifacts=tmp_path / "artifacts")
+    cells, rows = [tiny_cell("zeroes", share=0.75)], [Row(1, 1)]
+    found = list(execute.benchmark(cells, rows, session(places=fresh)))
+    assert [(outcome.record.kind, outcome.record.method) for outcome in found] == [
+        ("accuracy", "dense"), ("accuracy", "zeroes"), ("noise-floor", "dense"), ("latency", "zeroes"),
+        ("memory", "zeroes"),
+    ]  # fmt: skip
+    assert [outcome.record.status for outcome in found] == ["ok"] * 5
+    latency = found[3].record
+    assert latency.conditions == {
+        "batch_size": 1,
+        "threads": 1,
+        "backend": "eager",
+        "precision": "fp32",
+        "cache": "hot",
+    }
+    before = contents(results_dir)
+    again = list(execute.benchmark(cells, rows, session(places=fresh)))
+    assert [(outcome.record.kind, outcome.skipped) for outcome in again] == [
+        ("noise-floor", True), ("latency", True), ("memory", True)]  # fmt: skip
+    assert contents(results_dir) == before
+    path = results_dir / latency.machine / f"{latency.run}.jsonl"
+    elsewhere = records.encode(msgspec.structs.replace(latency, machine="another-machine"))
+    path.write_bytes(path.read_bytes().replace(records.encode(latency), elsewhere))
+    again = list(execute.benchmark(cells, rows, session(places=fresh)))
+    skipped = {outcome.record.kind: outcome.skipped for outcome in again}
+    assert skipped == {"noise-floor": True, "memory": True, "latency": False}, (
+        "another machine's time is not this one's"
+    )

@@ -1,0 +1,196 @@
+"""Training: resumable to the last bit, seeded, honest about its cost, clear when it fails."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from suite import complexity
+from suite.errors import SuiteError
+from suite.progress import Progress
+from suite.tasks import Recipe
+from suite.train import Training, learning_rate, train
+
+QUIET = Progress(silent=True)
+
+
+class Interrupted(Progress):
+    """Ctrl-C after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(silent=True)
+        self.left = steps
+
+    @contextmanager
+    def bar(self, label: str, total: int) -> Iterator[Callable[..., None]]:
+        def advance(count: int = 1, note: str = "") -> None:
+            self.left -= count
+            if self.left <= 0:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+@pytest.fixture
+def fit(tiny_ready: Any) -> Callable[..., Training]:
+    """`fit(model, ...)`: three epochs of two steps on the tiny task, seed 0, in place."""
+
+    def call(model: nn.Module, **changes: Any) -> Training:
+        recipe = replace(tiny_ready.recipe, epochs=3, **changes.pop("recipe", {}))
+        asked: dict[str, Any] = {"seed": 0, "progress": QUIET, "label": "train tiny"} | changes
+        return train(model, tiny_ready.dataset, recipe, tiny_ready.objective, **asked)
+
+    return call
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    first, second = one.state_dict(), two.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+# ------------------------------------------------------------------------------------------------------------ resuming
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 6])
+def test_interrupted_training_ends_bit_equal_to_an_uninterrupted_one(
+    fit: Callable[..., Training], tiny_model: nn.Module, tmp_path: Path, steps: int
+) -> None:
+    whole, parts, state = copy.deepcopy(tiny_model), copy.deepcopy(tiny_model), tmp_path / "state.pt"
+    expected = fit(whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(parts, checkpoint=state, progress=Interrupted(steps))
+    assert state.exists() == (steps > 2), "the state is kept after each epoch of two steps"
+    resumed = copy.deepcopy(tiny_model)
+    if state.exists():
+        with torch.no_grad():
+            resumed.head.weight.zero_()  # whatever it held, the state replaces it
+    done = fit(resumed, checkpoint=state)
+    assert same(resumed, whole)
+    assert done.curve == expected.curve and done.training_macs == expected.training_macs
+    assert not resumed.training
+
+
+def test_resuming_says_where_it_goes_on(
+    fit: Callable[..., Training], tiny_model: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(copy.deepcopy(tiny_model), checkpoint=tmp_path / "state.pt", progress=Interrupted(5))
+    fit(tiny_model, checkpoint=tmp_path / "state.pt", progress=Progress())
+    assert "going on from epoch 2\n" in capsys.readouterr().err
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def _forget_curve(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    del state["curve"]
+    torch.save(state, path)
+
+
+def _other_network(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    del state["model"]["head.bias"]
+    torch.save(state, path)
+
+
+class Payload:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_truncate, _forget_curve, _other_network, lambda path: path.write_bytes(b""), lambda path: path.write_text("text"),
+     lambda path: torch.save(Payload(path.with_name("ran")), path)],
+    ids=["truncated", "lacks its curve", "other network", "empty", "text", "pickle"],
+)  # fmt: skip
+def test_damaged_state_starts_again_with_a_line_on_stderr(
+    fit: Callable[..., Training], tiny_model: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], Any],
+) -> None:  # fmt: skip
+    whole, state = copy.deepcopy(tiny_model), tmp_path / "state.pt"
+    expected = fit(whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(copy.deepcopy(tiny_model), checkpoint=state, progress=Interrupted(5))
+    damage(state)
+    again = copy.deepcopy(tiny_model)
+    done = fit(again, checkpoint=state, progress=Progress())
+    assert same(again, whole)
+    assert done.curve == expected.curve
+    said = capsys.readouterr().err.splitlines()
+    assert len([line for line in said if "state.pt is damaged" in line and "starts again" in line]) == 1
+    assert not (tmp_path / "ran").exists(), "nothing in the file was run"
+
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+
+def test_training_depends_on_the_seed_and_not_on_other_random_numbers(
+    fit: Callable[..., Training], tiny_model: nn.Module
+) -> None:
+    one, two, other = (copy.deepcopy(tiny_model) for _ in range(3))
+    torch.manual_seed(1)
+    fit(one)
+    torch.manual_seed(2)
+    fit(two)
+    fit(other, seed=1)
+    assert same(one, two)
+    assert not same(one, other)
+    assert not same(one, tiny_model)
+
+
+def test_curve_and_macs_state_what_was_done(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
+    done = fit(tiny_model)
+    assert [point["step"] for point in done.curve] == [1, 2, 3]
+    assert all(0 <= point["val"] <= 1 and point["train_loss"] > 0 for point in done.curve)
+    assert done.training_macs == 3 * complexity.macs(tiny_model, (3, 32, 32)) * 64 * 3
+    assert done.seconds > 0
+
+
+def test_frozen_parameters_stay(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
+    tiny_model.head.requires_grad_(False)
+    before = tiny_model.head.weight.clone()
+    fit(tiny_model)
+    assert torch.equal(tiny_model.head.weight, before)
+
+
+def test_a_loss_of_ones_own_replaces_the_tasks(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
+    def seven(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        assert outputs.dtype == torch.float32 and outputs.shape == (32, 10) and targets.shape == (32,)
+        return outputs.sum() * 0 + 7
+
+    assert [point["train_loss"] for point in fit(tiny_model, loss=seven).curve] == [7.0] * 3
+
+
+@pytest.mark.parametrize("wrong", [{"recipe": {"lr": 1e30}}, {"loss": lambda outputs, _: outputs.sum() * float("nan")}])
+def test_loss_that_is_not_finite_is_a_clear_error(
+    fit: Callable[..., Training], tiny_model: nn.Module, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(SuiteError, match=r"train tiny: the loss is (nan|inf) in epoch \d; lower its lr"):
+        fit(tiny_model, checkpoint=tmp_path / "state.pt", **wrong)
+
+
+def test_learning_rate_climbs_to_its_peak_and_falls_to_zero() -> None:
+    triangular = Recipe(epochs=1, lr=0.4, schedule="triangular", warmup=0.2)
+    assert [learning_rate(triangular, at) for at in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.2, 0.4, 0.2, 0])
+    cosine = replace(triangular, schedule="cosine")
+    assert [learning_rate(cosine, at) for at in (0.1, 0.2, 0.6, 1)] == pytest.approx([0.2, 0.4, 0.2, 0])
+    assert learning_rate(cosine, 0.4) == pytest.approx(0.4 * (1 + 2**-0.5) / 2)
+    constant = replace(triangular, schedule="constant")
+    assert [learning_rate(constant, at) for at in (0, 0.5, 1)] == [0.4] * 3
+    assert learning_rate(replace(triangular, warmup=0), 0) == pytest.approx(0.4)

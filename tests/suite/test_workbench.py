@@ -1,0 +1,201 @@
+"""What a method is given: validation data and never test data, scaled fine-tuning, seeded numbers, a plain curve."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from suite import complexity
+from suite.errors import SuiteError
+from suite.progress import Progress
+from suite.workbench import Workbench, kept_channels
+
+
+@pytest.fixture
+def bench(tiny_ready: Any) -> Callable[..., Workbench]:
+    """`bench(seed=..., recipe={...})`: a workbench of the tiny task."""
+
+    def call(*, seed: int = 0, recipe: dict[str, Any] | None = None, **changes: Any) -> Workbench:
+        asked = {"dataset": tiny_ready.dataset, "objective": tiny_ready.objective} | changes
+        return Workbench(
+            tiny_ready.task, replace(tiny_ready.recipe, **(recipe or {})), **asked, seed=seed, device="cpu",
+            progress=Progress(silent=True),
+        )  # fmt: skip
+
+    return call
+
+
+# ------------------------------------------------------------------------------------------------------- kept_channels
+
+
+@pytest.mark.parametrize(
+    ("channels", "ratio", "kept"),
+    [(64, 22 / 64, 22), (64, 0.34375, 22), (512, 22 / 64, 176), (64, 0.3, 19), (10, 0.7, 7), (3, 1 / 3, 1),
+     (8, 0.01, 1), (64, 1.0, 64), (1, 0.5, 1), (100, 0.29, 29), (256, 0.59, 151)],
+)  # fmt: skip
+def test_kept_channels_rounds_down_but_keeps_one(channels: int, ratio: float, kept: int) -> None:
+    assert kept_channels(channels, ratio) == kept
+
+
+@given(st.integers(1, 4096).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_ratio_of_whole_channels_keeps_exactly_those(pair: tuple[int, int]) -> None:
+    channels, kept = pair
+    assert kept_channels(channels, kept / channels) == kept
+
+
+@given(st.integers(1, 4096), st.floats(0.001, 1))
+def test_kept_channels_is_the_floor_of_the_exact_product(channels: int, ratio: float) -> None:
+    exact = Fraction(ratio) * channels
+    assert kept_channels(channels, ratio) in {max(1, math.floor(exact)), max(1, math.floor(exact + Fraction(2, 10**9)))}
+
+
+# ---------------------------------------------------------------------------------------------------------------- data
+
+
+def tensors(thing: Any, seen: set[int]) -> list[torch.Tensor]:
+    """Every tensor that can be reached from an object by its attributes and containers."""
+    if id(thing) in seen:
+        return []
+    seen.add(id(thing))
+    if isinstance(thing, torch.Tensor):
+        return [thing]
+    if isinstance(thing, dict):
+        inside = list(thing.values())
+    elif isinstance(thing, list | tuple | set):
+        inside = list(thing)
+    else:
+        inside = list(getattr(thing, "__dict__", {}).values())
+    return [found for each in inside for found in tensors(each, seen)]
+
+
+def test_test_split_cannot_be_reached(bench: Callable[..., Workbench], tiny_ready: Any) -> None:
+    found = tensors(bench(), set())
+    storages = {tensor.untyped_storage().data_ptr() for tensor in found}
+    dataset = tiny_ready.dataset
+    assert dataset.val.images.untyped_storage().data_ptr() in storages
+    assert dataset.test.images.untyped_storage().data_ptr() not in storages
+    assert dataset.test.targets.untyped_storage().data_ptr() not in storages
+
+
+def test_score_is_of_the_validation_split(bench: Callable[..., Workbench], tiny_ready: Any) -> None:
+    class Always(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return nn.functional.one_hot(torch.full((len(images),), 3), 10).float()
+
+    share = (tiny_ready.dataset.val.targets == 3).float().mean()
+    assert bench().evaluate(Always()) == pytest.approx(float(share))
+
+
+def test_score_is_higher_for_the_better_model_whatever_the_metric(
+    bench: Callable[..., Workbench], tiny_ready: Any
+) -> None:
+    upside_down = replace(tiny_ready.objective, higher_is_better=False)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    assert bench(objective=upside_down).evaluate(model) == -bench().evaluate(model)
+
+
+def test_example_input_is_one_normalised_sample(bench: Callable[..., Workbench], tiny_ready: Any) -> None:
+    example = bench().example_input
+    assert example.shape == (1, 3, 32, 32) and example.dtype == torch.float32
+    assert torch.equal(example, tiny_ready.dataset.normalise(tiny_ready.dataset.train.images[:1]))
+
+
+def test_calibration_batches_are_the_first_of_the_training_split_as_they_are(
+    bench: Callable[..., Workbench], tiny_ready: Any
+) -> None:
+    dataset = tiny_ready.dataset
+    (inputs, targets), *others = bench().calibration_batches(1)
+    assert not others
+    assert torch.equal(inputs, dataset.normalise(dataset.train.images[:32]))
+    assert torch.equal(targets, dataset.train.targets[:32])
+    assert len(list(bench().calibration_batches(100))) == 2, "no more than there are"
+
+
+def test_training_batches_are_shuffled_by_the_seed(bench: Callable[..., Workbench], tiny_ready: Any) -> None:
+    def order(seed: int) -> list[int]:
+        return torch.cat([targets for _, targets in bench(seed=seed).train_batches(16)]).tolist()
+
+    assert order(0) == order(0) != order(1)
+    assert sorted(order(0)) == sorted(tiny_ready.dataset.train.targets.tolist())
+    assert [len(targets) for _, targets in bench().train_batches(16)] == [16] * 4
+
+
+def test_random_numbers_depend_on_the_seed(bench: Callable[..., Workbench]) -> None:
+    def drawn(seed: int) -> list[float]:
+        return torch.rand(5, generator=bench(seed=seed).rng).tolist()
+
+    assert drawn(0) == drawn(0) != drawn(1)
+
+
+# --------------------------------------------------------------------------------------------------------- fine-tuning
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "done"), [(10, 0.1, 1), (40, 0.1, 4), (2, 0.01, 1), (0.5, 1.0, 1), (3, 1.0, 3)]
+)
+def test_epochs_are_scaled_by_the_profile_but_one_is_left(
+    bench: Callable[..., Workbench], tiny_model: nn.Module, epochs: float, share: float, done: int
+) -> None:
+    one = bench(recipe={"finetune_share": share})
+    one.finetune(tiny_model, epochs=epochs)
+    assert one.training_macs == done * 3 * complexity.macs(tiny_model, (3, 32, 32)) * 64
+
+
+def test_zero_epochs_do_nothing(bench: Callable[..., Workbench], tiny_model: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
+    one = bench()
+    one.finetune(tiny_model, epochs=0)
+    assert one.training_macs == 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_model.state_dict().items())
+
+
+def test_each_fine_tuning_sees_another_shuffle(bench: Callable[..., Workbench], tiny_model: nn.Module) -> None:
+    seen: list[list[int]] = []
+
+    def watch(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(targets.tolist())
+        return outputs.square().mean()
+
+    one = bench()
+    one.finetune(tiny_model, epochs=1, loss=watch)
+    one.finetune(tiny_model, epochs=1, loss=watch)
+    assert seen[:2] != seen[2:]
+    again: list[list[int]] = []
+    bench().finetune(tiny_model, epochs=1, loss=lambda o, t: (again.append(t.tolist()), o.square().mean())[1])
+    assert again == seen[:2]
+
+
+# --------------------------------------------------------------------------------------------------------------- curve
+
+
+def test_logged_values_are_plain_and_numbered(bench: Callable[..., Workbench]) -> None:
+    one = bench()
+    one.log(
+        alpha=torch.tensor(0.5), count=np.int64(3), val=np.float32(0.25), kept=np.bool_(True), word="a", nothing=None
+    )
+    one.log(alpha=0.25)
+    one.log(step=10, alpha=0)
+    plain = {"step": 1, "alpha": 0.5, "count": 3, "val": 0.25, "kept": True, "word": "a", "nothing": None}
+    assert one.curve == [plain, {"step": 2, "alpha": 0.25}, {"step": 10, "alpha": 0}]
+    assert json.loads(json.dumps(one.curve)) == one.curve
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), math.inf, torch.tensor(math.nan), np.float64(math.inf), [1.0], {}, torch.zeros(2), np.zeros(2),
+     object(), 1j],
+)  # fmt: skip
+def test_value_that_no_record_can_hold_is_refused_by_name(bench: Callable[..., Workbench], value: Any) -> None:
+    with pytest.raises(SuiteError, match=r"bench\.log\(alpha=.*\): .*a finite number, true or false, text or None"):
+        bench().log(alpha=value)
