@@ -189,7 +189,8 @@ def _reloads(model: nn.Module, ready: Prepared, folder: Path) -> str | None:
         after = _outputs(artifacts.load(folder), ready)
     except SuiteError as error:
         return str(error)
-    return None if torch.equal(before, after) else "the reloaded network's outputs differ"
+    same = torch.allclose(before, after, rtol=0, atol=0, equal_nan=True)
+    return None if same else "the reloaded network's outputs differ"
 
 
 def _smaller(model: nn.Module, dense: nn.Module, ready: Prepared) -> str | None:

@@ -172,6 +172,13 @@ def test_hostile_description_is_refused_in_a_line(stored: Path, name: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_network_beyond_all_sizes_is_refused_before_it_takes_memory(tiny_model: nn.Module) -> None:
+    described = describe(tiny_model)
+    described.layers["head"] = ("Linear", {"in_features": 60_000, "out_features": 60_000, "bias": True})
+    with pytest.raises(ArtifactError, match=r"a network of 3,600,\d+,\d+ parameters: 268,435,456 are the most"):
+        artifacts.rebuild(described)
+
+
 class Payload:
     """Unpickling it creates a file."""
 

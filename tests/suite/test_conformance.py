@@ -61,7 +61,7 @@ def test_good_method_passes_every_case(faults: Callable[..., dict[str, str | Non
         ({"body": "return model.state_dict()"}, "returns a network", "it returned a OrderedDict"),
         ({"body": "raise ValueError('two\\nlines')"}, "runs", "ValueError: two lines"),
         ({"body": "model.head = nn.Linear(32, 5)"}, "keeps the output's shape", "(8, 5), the task's are (8, 10)"),
-        ({"body": "model.head.weight.data.mul_(1e38)\nmodel.features[-3].weight.data.mul_(1e38)"},
+        ({"body": "model.head.bias.data.fill_(float('inf'))"},
          "keeps the output's shape", "outputs are not finite"),
         ({"body": "raise SystemExit(0)"}, "runs", "SystemExit: 0"),
         ({"body": "calls.append(1)\nmodel.head.bias.data.fill_(len(calls))", "top": "calls = []"},

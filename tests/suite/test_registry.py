@@ -48,6 +48,7 @@ def test_file_dropped_into_methods_is_listed_and_broken_ones_are_named(tmp_path:
         "broken": "def prune(:\n",
         "lacking": "import not_installed_anywhere\n" + method("lacking"),
         "zz_again": method("new-one"),
+        "_shared": method("draft"),
     }
     for name, source in dropped.items():
         (tmp_path / "methods" / f"{name}.py").write_text(source)
@@ -55,6 +56,7 @@ def test_file_dropped_into_methods_is_listed_and_broken_ones_are_named(tmp_path:
                             capture_output=True, check=True, env=os.environ | {"PYTHONPATH": ""})  # fmt: skip
     entries = {entry["name"]: entry for entry in json.loads(listed.stdout)}
     assert entries["new-one"]["available"] and entries["l1-three-stage"]["available"]
+    assert "draft" not in entries, "files that start with _ are shared code"
     assert not entries["lacking"]["available"]
     assert "No module named 'not_installed_anywhere'" in entries["lacking"]["reason"]
     assert "broken.py is not valid Python" in entries["methods.broken"]["reason"]
