@@ -154,6 +154,19 @@ def test_training_depends_on_the_seed_and_not_on_other_random_numbers(
     assert not same(one, tiny_model)
 
 
+def test_each_epoch_has_a_shuffle_of_its_own(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def watch(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(targets.tolist()))
+        return outputs.square().mean()
+
+    fit(tiny_model, loss=watch)
+    epochs = [seen[start] + seen[start + 1] for start in (0, 2, 4)]
+    assert len(set(epochs)) == 3
+    assert len({tuple(sorted(epoch)) for epoch in epochs}) == 1, "every image once"
+
+
 def test_curve_and_macs_state_what_was_done(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
     done = fit(tiny_model)
     assert [point["step"] for point in done.curve] == [1, 2, 3]
