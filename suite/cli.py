@@ -15,7 +15,6 @@ from suite import plan, records, registry
 from suite.errors import DataError, RecordError, SuiteError, UsageError
 from suite.plan import Cell
 from suite.progress import Progress, duration
-from suite.records import Record
 from suite.tasks import PROFILES
 
 if TYPE_CHECKING:
@@ -44,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer has nowhere to go
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"prunemark: {where}{error.strerror or error}; free some room or choose another place", file=sys.stderr)
         return 1
 
 
@@ -137,11 +141,13 @@ def _positive(text: str) -> int:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, str]:
-    settings = {}
+    settings: dict[str, str] = {}
     for text in options.set:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {text}: write it as name=value")
+        if name in settings:
+            raise UsageError(f"--set {name} is given twice, as {settings[name]} and as {value}: leave one out")
         settings[name] = value
     return settings
 
@@ -194,40 +200,45 @@ def _session(options: argparse.Namespace) -> Session:
 
 
 def _run(options: argparse.Namespace) -> int:
+    cells = _cells(options)  # before torch is loaded: a misspelt name is answered at once
     from suite import execute
 
-    cells = _cells(options)
     return _report(execute.compress(cells, _session(options), options.executor), options)
 
 
 def _bench(options: argparse.Namespace) -> int:
+    cells = _cells(options)
     from suite import bench, execute
 
-    cells = _cells(options)
     session = _session(options)
     rows = bench.standard_rows(options.device, options.rows)
     seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory"))
     total = duration(seconds * len(cells))
-    session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: at most about {total} of measuring")
+    session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: about {total} of measuring")
     return _report(execute.benchmark(cells, rows, session), options)
 
 
 def _study(options: argparse.Namespace) -> int:
-    from suite import execute
     from suite.studies import studies
 
     _require_profile(options.profile)
+    if options.task or options.method or options.set or options.points != "all":
+        raise UsageError("a study fixes its cells: leave out --task, --method, --set and --points")
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     cells = [
         Cell(task, method, registry.method(method).complete(setting), seed, options.profile)
         for task, method, setting in study.cells
         for seed in options.seed or [0]
     ]
+    from suite import execute
+
     return _report(execute.compress(cells, _session(options), options.executor), options)
 
 
 def _report(outcomes: Any, options: argparse.Namespace) -> int:
     """Print each record as it comes; 1 if one of them failed."""
+    from suite import listing
+
     failed = measured = skipped = 0
     outcome: Outcome
     for outcome in outcomes:
@@ -240,33 +251,11 @@ def _report(outcomes: Any, options: argparse.Namespace) -> int:
         if options.json:
             sys.stdout.write(records.encode(record).decode())
         else:
-            print(_line(record) + (" (measured before)" if outcome.skipped else ""))
+            print(listing.line(record) + (" (measured before)" if outcome.skipped else ""))
         sys.stdout.flush()
     if not options.json:
         print(f"{measured} measured, {skipped} fresh before, {failed} failed; records in {options.results}")
     return 1 if failed else 0
-
-
-def _line(record: Record) -> str:
-    """One record as a person reads it."""
-    told = ("channel_ratio", "sparsity", "epochs")
-    settings = (f"{name}={plan.spell(record.hyperparameters[name])}" for name in told if name in record.hyperparameters)
-    what = " ".join([record.task, record.method, *settings])
-    if record.status != "ok":
-        return f"{what}: {record.status}: {record.reason}"
-    m = {name: value for name, value in record.metrics.items() if value is not None}  # others' may lack some
-    if record.kind == "accuracy":
-        score = [f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if f"dense_{name}" in m][:1]
-        size = [f"{m['parameters']:,} parameters", *(f"{m[name] / 1e6:.1f} M MACs" for name in ("macs",) if name in m)]
-        return f"{what}: {', '.join([*score, *size])}"
-    where = " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())
-    if record.kind == "latency":
-        low, high = (m.get(f"speedup_{end}", float("nan")) for end in ("low", "high"))
-        return f"{what}: {m['speedup']:.3f}x [{low:.3f}, {high:.3f}] ({where})"
-    if record.kind == "memory":
-        own, dense = (m.get(name, float("nan")) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
-        return f"{what}: peak {own:.1f} MiB, dense {dense:.1f} MiB ({where})"
-    return f"{record.task} noise floor {100 * m['noise_floor']:.2f} % ({where})"
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -328,7 +317,10 @@ def _list(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     if not options.results.is_dir():
         raise UsageError(f"no such folder: {options.results}")
+    from suite import machine
+
     found, problems = records.read_results(options.results)
+    problems += machine.damaged(options.results)
     for problem in problems:
         print(f"prunemark: {problem}", file=sys.stderr)
     print(f"{len(found)} valid records, {len(problems)} bad")
@@ -336,7 +328,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    from suite import machine
+
     new, known, problems = records.merge(options.sources, options.into)
+    problems += [problem for source in options.sources for problem in machine.damaged(source)]
     for problem in problems:
         print(f"prunemark: left out: {problem}", file=sys.stderr)
     print(f"{new} records added to {options.into}, {known} were there already, {len(problems)} bad ones left out")

@@ -55,6 +55,12 @@ class Board:
     def newest(self) -> str:
         return max((record.created for row in self.rows for record in row.records), default="")
 
+    @property
+    def contended(self) -> bool:
+        """Was every speed-up of a compressed network measured on a busy machine?"""
+        speeds = [each for row in self.rows if row.method != plan.DENSE for each in row.speeds.values()]
+        return bool(speeds) and all(each.contended for each in speeds)
+
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)
 
@@ -186,7 +192,8 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
     uses = Counter(setup for row in rows for setup in row.speeds)
     setups = sorted(uses, key=lambda s: (not s.headline, -uses[s], s.machine, s.device, canonical(s.conditions)))
     # Records come oldest first: the newest floor of a setup stands, that of a busy machine only for want of better.
-    quiet_last = sorted(noise, key=lambda record: not record.notes.get("contended"))
+    own = [record for record in noise if (record.task, record.profile) == (newest.task, newest.profile)]
+    quiet_last = sorted(own, key=lambda record: not record.notes.get("contended"))
     floors = {setup_of(record): max(0.0, float(record.metrics["noise_floor"] or 0)) for record in quiet_last}
     judged = _against_controls([_against_dense(row, headline) for row in rows], headline)
     return Board(

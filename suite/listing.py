@@ -1,4 +1,4 @@
-"""What is registered, as plain entries for a table or JSON."""
+"""What is registered and what was measured, as entries for JSON and as lines for a person."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from suite import plan, registry
 from suite.errors import RegistrationError
+from suite.records import Record
 
 Entry = dict[str, Any]
 
@@ -84,3 +85,27 @@ def text(entries: Sequence[Entry], *, whole: bool) -> Iterator[str]:
             yield f"  --set {parameter['name']}={parameter['default']}  ({kind})"
         yield ""
         yield entry["description"]
+
+
+def line(record: Record) -> str:
+    """One record as a person reads it."""
+    told = ("channel_ratio", "sparsity", "epochs")
+    settings = (f"{name}={plan.spell(record.hyperparameters[name])}" for name in told if name in record.hyperparameters)
+    what = " ".join([record.task, record.method, *settings])
+    if record.status != "ok":
+        return f"{what}: {record.status}: {record.reason}"
+    m = {name: value for name, value in record.metrics.items() if value is not None}  # others' may lack some
+    if record.kind == "accuracy":
+        score = [f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if f"dense_{name}" in m][:1]
+        size = [f"{m['parameters']:,} parameters", *(f"{m[name] / 1e6:.1f} M MACs" for name in ("macs",) if name in m)]
+        return f"{what}: {', '.join([*score, *size])}"
+    where = " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())
+    if record.notes.get("contended"):
+        where += "; contended: other processes were busy, so it is not ranked; --force measures again"
+    if record.kind == "latency":
+        low, high = (m.get(f"speedup_{end}", float("nan")) for end in ("low", "high"))
+        return f"{what}: {m['speedup']:.3f}x [{low:.3f}, {high:.3f}] ({where})"
+    if record.kind == "memory":
+        own, dense = (m.get(name, float("nan")) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
+        return f"{what}: peak {own:.1f} MiB, dense {dense:.1f} MiB ({where})"
+    return f"{record.task} noise floor {100 * m['noise_floor']:.2f} % ({where})"

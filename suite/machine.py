@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import DeviceError, RecordError, UsageError
-from suite.records import sha256_of, write_atomically
+from suite.records import LONGEST_LINE, Problem, sha256_of, write_atomically
 
 DEVICES = ("cpu", "cuda")
 #: Processor features that decide which kernels run; two machines that differ in one of them are not one machine.
@@ -100,6 +100,21 @@ def write_machine(results: Path) -> Path:
     if not unchanged:
         write_atomically(path, content)
     return path
+
+
+def damaged(results: Path) -> list[Problem]:
+    """The files of `results/machines/` that describe no machine."""
+    problems = []
+    for path in sorted((results / "machines").glob("*.json")):
+        try:
+            content = path.read_bytes()[: LONGEST_LINE + 1]
+            description = json.loads(content)
+        except (OSError, ValueError, RecursionError) as error:
+            problems.append(Problem(path, 0, f"describes no machine: {' '.join(str(error).split())[:200]}"))
+            continue
+        if not isinstance(description, dict) or description.get("slug") != path.stem:
+            problems.append(Problem(path, 0, f"describes no machine: its slug is not {path.stem!r}"))
+    return problems
 
 
 def versions() -> dict[str, str]:

@@ -196,14 +196,14 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     with the machine or the data (DataError, RecordError) is raised: it is no fault of the cell.
     """
     ready = prepare(cell.task, cell.profile, places, device)
-    start = dense_model(cell, ready, places, device, progress)
     common = blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}") | {
         "data_source": ready.dataset.source,
         "data_sha256": ready.dataset.sha256,
-        "checkpoint_sha256": start.sha256,
         "recipe": asdict(ready.recipe),
     }
     try:
+        start = dense_model(cell, ready, places, device, progress)
+        common["checkpoint_sha256"] = start.sha256
         return Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
     except (RecordError, DataError):
         raise
@@ -254,7 +254,7 @@ def _compress(
         | {f"dense_{name}": value for name, value in dense_metrics.items()}
         | {"training_macs": training_macs},
         "curve": curve,
-        "notes": {"compress_seconds": round(seconds, 1)},
+        "notes": {"compress_seconds": round(seconds, 1), "threads": torch.get_num_threads()},
         "architecture": msgspec.to_builtins(architecture),
     }
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from suite import cli, records, registry
+from suite import cli, listing, records, registry
 from suite.records import Record, RunFile
 
 
@@ -58,6 +58,8 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
             "unknown hyperparameter of zeroes 'shares': did you mean 'share'?",
         ),
         ((*RUN, "--method", "zeroes", "--set", "share"), "--set share: write it as name=value"),
+        ((*RUN, "--set", "share=1", "--set", "share=2"), "--set share is given twice, as 1 and as 2"),
+        (("study", "fig4a-l1-curve", "--task", "tiny"), "a study fixes its cells: leave out --task"),
         ((*RUN, "--method", "zeroes", "--set", "=0.5"), "--set =0.5: write it as name=value"),
         ((*RUN, "--method", "zeroes", "--set", "share="), "zeroes: share= is not a finite number"),
         ((*RUN, "--method", "zeroes", "--set", "share=nan"), "zeroes: share=nan is not a finite number"),
@@ -223,6 +225,20 @@ def test_check_names_each_bad_line(
     where = f"prunemark: {results_dir / 'm' / 'r.jsonl'}"
     assert [line.partition(": ")[0] + ": " + line.split(": ")[1] for line in said.err.splitlines()] == [
         f"{where}:2", f"{where}:3", f"{where}:4"]  # fmt: skip
+
+
+def test_check_and_merge_name_a_damaged_machine_file(call: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "r" / "machines").mkdir(parents=True)
+    (tmp_path / "r" / "machines" / "box.json").write_text("{")
+    for said in (call("check", "r"), call("merge", "r", "--into", "other")):
+        assert said.code == 1
+        assert "box.json:0: describes no machine" in said.err and "1 bad" in said.out
+
+
+def test_a_row_of_a_busy_machine_says_so(make_record: Callable[..., Record]) -> None:
+    metrics = {"speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1}
+    busy = make_record(kind="latency", metrics=metrics, conditions={"batch_size": 1}, notes={"contended": True})
+    assert "contended" in listing.line(busy) and "--force" in listing.line(busy)
 
 
 def test_merge_tells_what_came_in(

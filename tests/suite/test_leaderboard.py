@@ -274,6 +274,11 @@ def test_the_noise_floor_is_that_of_the_same_machine_and_conditions(bench: Bench
     assert ranks(*records, bench.noise(0.05, conditions=LARGE)) == [2, 1]
 
 
+def test_the_noise_floor_is_that_of_the_same_task_and_profile(bench: Bench) -> None:
+    records = speeds(bench, 2.0, 2.05)
+    assert ranks(*records, bench.noise(0.05, profile="smoke")) == [2, 1]
+
+
 def test_a_noise_floor_of_a_busy_machine_gives_way_to_an_older_quiet_one(bench: Bench) -> None:
     records = speeds(bench, 2.0, 2.05)
     assert ranks(*records, bench.noise(0.0), bench.noise(0.05, notes={"contended": True})) == [2, 1]
