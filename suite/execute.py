@@ -198,12 +198,13 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:
         return
+    shapes = _recorded_shapes(found)
     subjects: dict[str, Subject | None] = {}
     for cell in {job.cell.key: job.cell for job in todo}.values():
-        subjects[cell.key] = _subject(cell, found, session)
+        subjects[cell.key] = _subject(cell, shapes, session)
         if subjects[cell.key] is None:
             yield from compress([cell], replace(session, force=True))
-            subjects[cell.key] = _subject(cell, [], session)
+            subjects[cell.key] = _subject(cell, {}, session)
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
@@ -219,18 +220,22 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
             advance(note=f"{job.cell.method} {job.kind}")
 
 
-def _subject(cell: Cell, found: Iterable[Record], session: Session) -> Subject | None:
+def _recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None]:
+    """The architectures of the cells, by key, whose networks may be rebuilt with random weights."""
+    return {
+        record.cell: record.architecture
+        for record in found
+        if record.kind == "accuracy" and record.status == "ok" and plan.is_fresh(record) and _full(record)
+    }
+
+
+def _subject(cell: Cell, shapes: Mapping[str, dict[str, Any] | None], session: Session) -> Subject | None:
     """What to measure: the stored models, or, where they are gone, networks of the recorded shapes; None without both.
 
     Time does not depend on the weights (the value-blind control shows it), unless many of them are zero: a sparse
     network whose model is gone is compressed again.
     """
     own, dense = _stored(cell, session), _stored(cell.dense, session)
-    shapes = {
-        record.cell: record.architecture
-        for record in found
-        if record.kind == "accuracy" and record.status == "ok" and plan.is_fresh(record) and _full(record)
-    }
     own_shapes, dense_shapes = shapes.get(cell.key), shapes.get(cell.dense.key)
     if (own is None and own_shapes is None) or (dense is None and dense_shapes is None):
         return None

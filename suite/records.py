@@ -20,8 +20,6 @@ from suite.errors import RecordError
 SCHEMA = 1
 #: Raised whenever the way of training or measuring changes; part of every cell key and freshness hash.
 PROTOCOL = 1
-KINDS = ("accuracy", "latency", "memory", "energy", "noise-floor")
-STATUSES = ("ok", "oom", "timeout", "error", "unsupported")
 LONGEST_LINE = 1_000_000
 LONGEST_TEXT = 20_000
 #: Of a machine or a run: both name files.
