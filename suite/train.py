@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import mse_loss
 
 from suite import complexity, machine
 from suite.data import Dataset, batches
@@ -22,6 +24,29 @@ from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
 from suite.records import write_atomically
 from suite.tasks import Recipe
+
+#: Batch of normalised inputs, a seeded CPU generator -> the inputs that the network is trained on.
+Transform = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+#: With the schedule `plateau`, the learning rate falls tenfold after so many epochs without a better validation score.
+PLATEAU_EPOCHS = 5
+PLATEAU_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What one fine-tuning does otherwise than the recipe.
+
+    `loss(outputs, targets)` replaces the task's own; with a `teacher` the targets are its outputs on the same inputs.
+    `transform` changes each batch of normalised inputs. `patience`: stop after so many epochs without a better
+    validation score. `keep_best`: end with the weights of the best epoch. `autocast` False: float32 throughout.
+    """
+
+    loss: Loss | None = None
+    teacher: nn.Module | None = None
+    transform: Transform | None = None
+    patience: int | None = None
+    keep_best: bool = False
+    autocast: bool = True
 
 
 @dataclass
@@ -47,7 +72,7 @@ def autocast(device: str) -> AbstractContextManager[Any]:
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
     """The learning rate after a share `progress` (0..1) of all steps."""
-    if recipe.schedule == "constant":
+    if recipe.schedule in ("constant", "plateau"):
         return recipe.lr
     if progress < recipe.warmup:
         return recipe.lr * progress / recipe.warmup
@@ -64,7 +89,7 @@ def train(
     seed: int,
     progress: Progress,
     label: str,
-    loss: Loss | None = None,
+    variation: Variation = Variation(),
     checkpoint: Path | None = None,
 ) -> Training:
     """Train a network in place on the data set's training split: SGD with Nesterov momentum, `recipe` for the rest.
@@ -81,15 +106,28 @@ def train(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
     )
-    criterion = loss or objective.loss(recipe)
     done = _resume(checkpoint, model, optimizer, progress)
+    assert checkpoint is None or not variation.keep_best, "the best weights of an interrupted training are not kept"
+    best: dict[str, torch.Tensor] = {}
     steps = max(1, len(dataset.train) // recipe.batch_size)
     macs = complexity.macs(model, tuple(dataset.train.images.shape[1:]))
     with progress.bar(label, recipe.epochs * steps) as advance:
         advance(len(done.curve) * steps)
         for epoch in range(len(done.curve), recipe.epochs):
             started = time.perf_counter()
-            seen, total = _epoch(model, dataset, recipe, criterion, optimizer, seed=seed, epoch=epoch, advance=advance)
+            lr_scale = plateau_scale(_gains(done, objective)) if recipe.schedule == "plateau" else 1.0
+            seen, total = _epoch(
+                model,
+                dataset,
+                recipe,
+                variation,
+                variation.loss or (mse_loss if variation.teacher else objective.loss(recipe)),
+                optimizer,
+                lr_scale=lr_scale,
+                seed=seed,
+                epoch=epoch,
+                advance=advance,
+            )
             if not math.isfinite(total):
                 raise SuiteError(f"{label}: the loss is {total} in epoch {epoch + 1}; lower its lr ({recipe.lr})")
             score = evaluate(model, dataset, dataset.val, objective)[objective.headline]
@@ -99,17 +137,47 @@ def train(
             advance(0, note=f"val {score:.4f}")
             if checkpoint is not None:
                 _keep(checkpoint, model, optimizer, done)
+            waited = epochs_since_best(_gains(done, objective))
+            if variation.keep_best and waited == 0:
+                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            if variation.patience is not None and waited >= variation.patience:
+                progress.say(f"{label}: no better validation score for {waited} epochs, stopped after {epoch + 1}")
+                break
+    if best:
+        model.load_state_dict(best)
     model.eval()
     return done
+
+
+def _gains(done: Training, objective: Objective) -> list[float]:
+    """The validation score after each epoch, turned such that higher is better."""
+    return [point["val"] if objective.higher_is_better else -point["val"] for point in done.curve]
+
+
+def epochs_since_best(gains: Sequence[float]) -> int:
+    """How many epochs ago the best score (higher is better) was first reached; 0 where it was the last."""
+    return len(gains) - 1 - max(range(len(gains)), key=lambda epoch: (gains[epoch], -epoch)) if gains else 0
+
+
+def plateau_scale(gains: Sequence[float]) -> float:
+    """What the schedule `plateau` multiplies the learning rate by after these scores (higher is better)."""
+    scale, best, waited = 1.0, -math.inf, 0
+    for gain in gains:
+        best, waited = (gain, 0) if gain > best else (best, waited + 1)
+        if waited == PLATEAU_EPOCHS:
+            scale, waited = scale * PLATEAU_FACTOR, 0
+    return scale
 
 
 def _epoch(
     model: nn.Module,
     dataset: Dataset,
     recipe: Recipe,
+    variation: Variation,
     criterion: Loss,
     optimizer: torch.optim.Optimizer,
     *,
+    lr_scale: float,
     seed: int,
     epoch: int,
     advance: Callable[..., None],
@@ -124,15 +192,20 @@ def _epoch(
     shuffled = batches(dataset, dataset.train, recipe.batch_size, shuffle=drawn, augmentation=recipe.augmentation)
     for step, (inputs, targets) in enumerate(shuffled):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, (epoch * steps + step + 0.5) / (recipe.epochs * steps))
-        with autocast(device):
+            group["lr"] = lr_scale * learning_rate(recipe, (epoch * steps + step + 0.5) / (recipe.epochs * steps))
+        if variation.transform is not None:
+            inputs = variation.transform(inputs, drawn)
+        with autocast(device) if variation.autocast else contextlib.nullcontext():
+            if variation.teacher is not None:
+                with torch.no_grad():
+                    targets = variation.teacher(inputs).float()
             outputs = model(inputs)
         value = criterion(outputs.float(), targets)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
         total += value.detach()  # read once an epoch: reading it here would make the GPU wait each step
-        seen += len(targets)
+        seen += len(inputs)
         advance()
     return seen, float(total) / steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,12 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from suite import complexity, registry
 from suite.data import Dataset, batches
 from suite.errors import SuiteError
 from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
-from suite.tasks import Recipe, Task
-from suite.train import train
+from suite.tasks import Recipe, Schedule, Task
+from suite.train import Transform, Variation, train
 
 
 def kept_channels(channels: int, channel_ratio: float) -> int:
@@ -26,8 +28,8 @@ def kept_channels(channels: int, channel_ratio: float) -> int:
 class Workbench:
     """The one object that a method is given beside its model.
 
-    `task` says what is compressed; `example_input` is one normalised sample (1, C, H, W) on `device`; `rng` is a
-    seeded CPU generator; `dense_score` is the validation score of the model as it came in.
+    `task` says what is compressed, `recipe` how its dense model was trained under this profile; `example_input` is one
+    normalised sample (1, C, H, W) on `device`; `rng` is a seeded CPU generator.
     """
 
     def __init__(
@@ -42,38 +44,86 @@ class Workbench:
         progress: Progress,
     ) -> None:
         self.task = task
+        self.recipe = recipe
         self.seed = seed
         self.device = device
         self.progress = progress
         self.rng = torch.Generator().manual_seed(seed)
         self.curve: list[dict[str, float | int | bool | str | None]] = []
+        self.metrics: dict[str, float | int | bool | None] = {}
         self.training_macs = 0
-        self._recipe = recipe
         self._objective = objective
         self._train, self._val = dataset.train, dataset.val
         # the test split is not even reachable from here
         self._dataset = replace(dataset, test=dataset.val)
-        self._finetunings = 0
-        self.example_input = dataset.normalise(dataset.train.images[:1])
+        self._trainings = 0
+        self.example_input = next(iter(batches(dataset, dataset.train.first(1), 1)))[0]
 
     def finetune(
-        self, model: nn.Module, *, epochs: float, lr: float = 0.01, loss: Loss | None = None, label: str = "fine-tune"
+        self,
+        model: nn.Module,
+        *,
+        epochs: float,
+        lr: float = 0.01,
+        schedule: Schedule | None = None,
+        weight_decay: float | None = None,
+        loss: Loss | None = None,
+        teacher: nn.Module | None = None,
+        transform: Transform | None = None,
+        patience: int | None = None,
+        keep_best: bool = False,
+        autocast: bool = True,
+        label: str = "fine-tune",
     ) -> None:
         """Train a model in place by the task's recipe, with `lr` as the peak of its schedule.
 
         `epochs` are those of the full profile; smoke and quick run their share of them, at least one. Zero epochs do
-        nothing. `loss(outputs, targets)` replaces the task's own. SuiteError where the loss is not finite.
+        nothing. `schedule` and `weight_decay` replace the recipe's. `loss(outputs, targets)` replaces the task's own;
+        with a `teacher`, a network in eval mode, the targets are its outputs on the same inputs, and the loss their
+        mean squared difference unless one is given. `transform(inputs, generator)` changes each normalised batch.
+        `patience` stops after so many epochs without a better validation score, `keep_best` ends with the weights of
+        the best epoch, `autocast` False trains in float32 throughout. SuiteError where the loss is not finite.
         """
         if epochs <= 0:
             return
-        scaled = max(1, round(epochs * self._recipe.finetune_share))
-        recipe = replace(self._recipe, epochs=scaled, lr=lr)
-        self._finetunings += 1
-        seed = self.seed + 7919 * self._finetunings  # other shuffles than the dense training's, and than each other's
+        recipe = replace(
+            self.recipe,
+            epochs=max(1, round(epochs * self.recipe.finetune_share)),
+            lr=lr,
+            schedule=schedule or self.recipe.schedule,
+            weight_decay=self.recipe.weight_decay if weight_decay is None else weight_decay,
+        )
+        self._run(model, recipe, Variation(loss, teacher, transform, patience, keep_best, autocast), label)
+
+    def train(self, model: nn.Module, *, epochs: int | None = None, label: str = "train") -> None:
+        """Train a model in place exactly as the dense one was, by the task's recipe under this profile.
+
+        `epochs` replaces the recipe's number, and is taken as it is: no profile scales it.
+        """
+        self._run(model, self.recipe if epochs is None else replace(self.recipe, epochs=epochs), Variation(), label)
+
+    def _run(self, model: nn.Module, recipe: Recipe, variation: Variation, label: str) -> None:
+        self._trainings += 1
+        seed = self.seed + 7919 * self._trainings  # other shuffles than the dense training's, and than each other's
         done = train(
-            model, self._dataset, recipe, self._objective, seed=seed, progress=self.progress, label=label, loss=loss
+            model,
+            self._dataset,
+            recipe,
+            self._objective,
+            seed=seed,
+            progress=self.progress,
+            label=label,
+            variation=variation,
         )
         self.training_macs += done.training_macs
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The task's own training loss, a scalar."""
+        return self._objective.loss(self.recipe)(outputs, targets)
+
+    def macs(self, model: nn.Module) -> int:
+        """Multiply-accumulates of a model's convolutions and linear layers for one sample."""
+        return complexity.macs(model, self.task.input_shape)
 
     def evaluate(self, model: nn.Module) -> float:
         """The task's headline metric on the validation split; higher is better, whatever the metric."""
@@ -82,7 +132,7 @@ class Workbench:
 
     def train_batches(self, batch_size: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One pass over the training split, shuffled and augmented: `(inputs, targets)`, normalised, on the device."""
-        recipe = self._recipe
+        recipe = self.recipe
         yield from batches(
             self._dataset,
             self._train,
@@ -93,8 +143,8 @@ class Workbench:
 
     def calibration_batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The first `count` batches of the training split, in its own order, not augmented."""
-        split = self._train.first(count * self._recipe.batch_size)
-        yield from batches(self._dataset, split, self._recipe.batch_size)
+        split = self._train.first(count * self.recipe.batch_size)
+        yield from batches(self._dataset, split, self.recipe.batch_size)
 
     def log(self, **values: Any) -> None:
         """Add a point to the record's curve; without `step` it is numbered. Tensors of one element become numbers.
@@ -102,15 +152,32 @@ class Workbench:
         SuiteError for what no record can hold: a list, NaN, an infinity.
         """
         step = values.pop("step", len(self.curve) + 1)
-        self.curve.append({name: _plain(name, value) for name, value in {"step": step, **values}.items()})
+        self.curve.append({name: _plain("log", name, value) for name, value in {"step": step, **values}.items()})
         shown = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.curve[-1].items())
         self.progress.say(f"  {shown}")
 
+    @functools.cached_property
+    def dense_macs(self) -> int:
+        """MACs of the uncompressed network for one sample, also for a method that starts from a compressed one."""
+        with torch.random.fork_rng(devices=[]):
+            return self.macs(registry.build_model(self.task.model, self.task.options))
 
-def _plain(name: str, value: Any) -> float | int | bool | str | None:
+    def report(self, **metrics: Any) -> None:
+        """Add figures of the method's own to the record's `metrics`; a suite metric of that name wins.
+
+        SuiteError for what no record can hold: text, a list, NaN, an infinity.
+        """
+        for name, value in metrics.items():
+            plain = _plain("report", name, value)
+            if isinstance(plain, str):
+                raise SuiteError(f"bench.report({name}={plain!r}): a metric is a number, true, false or None")
+            self.metrics[name] = plain
+
+
+def _plain(call: str, name: str, value: Any) -> float | int | bool | str | None:
     if math.prod(getattr(value, "shape", (0,))) == 1:  # of torch or numpy
         value = value.item()
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     shown = " ".join(str(value).split())[:60]
-    raise SuiteError(f"bench.log({name}={shown}): a curve holds a finite number, true or false, text or None")
+    raise SuiteError(f"bench.{call}({name}={shown}): a record holds a finite number, true or false, text or None")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 PROFILES = ("smoke", "quick", "full")
+Schedule = Literal["triangular", "cosine", "constant", "plateau"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,9 @@ class Recipe:
     """How a model is trained under one profile.
 
     `lr` is the peak; `triangular` climbs to it linearly over the first `warmup` share of the steps and falls linearly
-    to zero; `cosine` climbs the same way and falls along a half cosine. `finetune_share` scales the epochs that a
-    method asks for (at least one is left). `train_images` and `eval_images` cap the data, for smoke runs alone.
+    to zero; `cosine` climbs the same way and falls along a half cosine; `plateau` starts at the peak and falls tenfold
+    whenever validation stops improving. `finetune_share` scales the epochs that a method asks for (at least one is
+    left). `train_images` and `eval_images` cap the data, for smoke runs alone.
     """
 
     epochs: int
@@ -26,7 +28,7 @@ class Recipe:
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: Literal["triangular", "cosine", "constant"] = "triangular"
+    schedule: Schedule = "triangular"
     warmup: float = 0.2
     label_smoothing: float = 0.0
     augmentation: tuple[str, ...] = ()

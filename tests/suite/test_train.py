@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from suite import complexity
 from suite.errors import SuiteError
 from suite.progress import Progress
 from suite.tasks import Recipe
-from suite.train import Training, learning_rate, train
+from suite.train import Training, Variation, epochs_since_best, learning_rate, plateau_scale, train
 
 QUIET = Progress(silent=True)
+OF_VARIATION = {each.name for each in fields(Variation)}
 
 
 class Interrupted(Progress):
@@ -44,8 +46,9 @@ def fit(tiny_ready: Any) -> Callable[..., Training]:
     """`fit(model, ...)`: three epochs of two steps on the tiny task, seed 0, in place."""
 
     def call(model: nn.Module, **changes: Any) -> Training:
-        recipe = replace(tiny_ready.recipe, epochs=3, **changes.pop("recipe", {}))
+        recipe = replace(tiny_ready.recipe, **{"epochs": 3, **changes.pop("recipe", {})})
         asked: dict[str, Any] = {"seed": 0, "progress": QUIET, "label": "train tiny"} | changes
+        asked["variation"] = Variation(**{name: asked.pop(name) for name in list(asked) if name in OF_VARIATION})
         return train(model, tiny_ready.dataset, recipe, tiny_ready.objective, **asked)
 
     return call
@@ -207,3 +210,91 @@ def test_learning_rate_climbs_to_its_peak_and_falls_to_zero() -> None:
     constant = replace(triangular, schedule="constant")
     assert [learning_rate(constant, at) for at in (0, 0.5, 1)] == [0.4] * 3
     assert learning_rate(replace(triangular, warmup=0), 0) == pytest.approx(0.4)
+
+
+def test_plateau_divides_the_rate_after_five_epochs_without_progress() -> None:
+    assert plateau_scale([]) == 1
+    assert plateau_scale([0.1, 0.2, 0.2, 0.1, 0.2, 0.2]) == 1
+    assert plateau_scale([0.1, 0.2, 0.2, 0.1, 0.2, 0.2, 0.2]) == pytest.approx(0.1)
+    assert plateau_scale([0.2] * 11) == pytest.approx(0.01)
+    assert plateau_scale([-3.0, -2.0, -1.0, -0.5, -0.4, -0.3, -0.2]) == 1, "a falling loss is progress"
+
+
+def test_plateau_schedule_lowers_the_steps_of_a_real_training(fit: Callable[..., Training]) -> None:
+    """A network whose answer never changes does not improve: from the seventh epoch on it moves a tenth as far."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.zero_()[0] = -1
+    at: list[float] = []
+
+    def first_bias(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        at.append(float(model[1].bias[0]))
+        return outputs.mean(dim=0)[0]
+
+    steady = {"schedule": "plateau", "momentum": 0.0, "weight_decay": 0.0, "lr": 0.01, "epochs": 8}
+    fit(model, loss=first_bias, recipe=steady)
+    moved = [before - after for before, after in itertools.pairwise(at)]
+    assert moved[:12] == pytest.approx([0.01] * 12, rel=1e-3)
+    assert moved[12:] == pytest.approx([0.001] * 3, rel=1e-3)
+
+
+def test_epochs_since_best() -> None:
+    assert [epochs_since_best(gains) for gains in ([], [1.0], [1, 2], [2, 1, 0], [1, 3, 3, 3])] == [0, 0, 0, 2, 2]
+
+
+def test_patience_stops_early_and_keeps_the_best_weights(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
+    """A loss that ruins the network: the first epoch is the best, or as good as any later one."""
+
+    def ruin(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return -torch.nn.functional.cross_entropy(outputs, targets).clamp(max=20)
+
+    stopped, best, last = (copy.deepcopy(tiny_model) for _ in range(3))
+    assert len(fit(stopped, loss=ruin, patience=2, recipe={"epochs": 12}).curve) < 12
+    curve = fit(best, loss=ruin, keep_best=True, recipe={"epochs": 4}).curve
+    fit(last, loss=ruin, recipe={"epochs": 4})
+    assert not same(best, last) or curve[-1]["val"] == max(point["val"] for point in curve)
+    assert not best.training
+
+
+def test_teacher_gives_the_targets(fit: Callable[..., Training], tiny_model: nn.Module) -> None:
+    teacher = copy.deepcopy(tiny_model).eval()
+    seen: list[torch.Tensor] = []
+
+    def watch(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(targets)
+        return torch.nn.functional.mse_loss(outputs, targets)
+
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    fit(tiny_model, teacher=teacher, loss=watch)
+    assert all(each.shape == (32, 10) and each.dtype == torch.float32 and not each.requires_grad for each in seen)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    losses = [point["train_loss"] for point in fit(tiny_model, teacher=teacher, recipe={"epochs": 6}).curve]
+    assert losses[-1] < losses[0], "without a loss of its own: mean squared difference to the teacher"
+
+
+def test_transform_changes_what_the_network_sees_and_is_seeded(
+    fit: Callable[..., Training], tiny_model: nn.Module
+) -> None:
+    def noisy(inputs: torch.Tensor, drawn: torch.Generator) -> torch.Tensor:
+        return inputs + torch.randn(inputs.shape, generator=drawn)
+
+    one, two, plain = (copy.deepcopy(tiny_model) for _ in range(3))
+    fit(one, transform=noisy)
+    fit(two, transform=noisy)
+    fit(plain)
+    assert same(one, two)
+    assert not same(one, plain)
+
+
+def test_without_autocast_outputs_are_computed_in_float32(
+    fit: Callable[..., Training], tiny_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.train.has_fast_bf16", lambda device: True)
+    seen: list[torch.dtype] = []
+    tiny_model.head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    fit(tiny_model)
+    assert torch.bfloat16 in seen
+    seen.clear()
+    fit(tiny_model, autocast=False)
+    assert set(seen) == {torch.float32}

@@ -199,3 +199,46 @@ def test_logged_values_are_plain_and_numbered(bench: Callable[..., Workbench]) -
 def test_value_that_no_record_can_hold_is_refused_by_name(bench: Callable[..., Workbench], value: Any) -> None:
     with pytest.raises(SuiteError, match=r"bench\.log\(alpha=.*\): .*a finite number, true or false, text or None"):
         bench().log(alpha=value)
+
+
+# ------------------------------------------------------------------------------------------------- recipe, cost, report
+
+
+def test_train_repeats_the_dense_recipe_unscaled(bench: Callable[..., Workbench], tiny_model: nn.Module) -> None:
+    one = bench(recipe={"epochs": 3, "finetune_share": 0.01})
+    assert one.recipe.epochs == 3
+    each = 3 * complexity.macs(tiny_model, (3, 32, 32)) * 64
+    one.train(tiny_model)
+    assert one.training_macs == 3 * each
+    one.train(tiny_model, epochs=2)
+    assert one.training_macs == 5 * each
+
+
+def test_finetune_settings_reach_the_training(bench: Callable[..., Workbench], tiny_model: nn.Module) -> None:
+    """A huge weight decay and no gradient: all that moves the weights is the decay."""
+    before = float(tiny_model.head.weight.detach().norm())
+    bench().finetune(
+        tiny_model, epochs=1, lr=0.1, weight_decay=1.0, schedule="constant", loss=lambda outputs, _: outputs.sum() * 0
+    )
+    assert float(tiny_model.head.weight.detach().norm()) < 0.9 * before
+
+
+def test_dense_macs_are_of_the_uncompressed_network(bench: Callable[..., Workbench], tiny_model: nn.Module) -> None:
+    state = torch.get_rng_state()
+    assert bench().dense_macs == bench().macs(tiny_model) == complexity.macs(tiny_model, (3, 32, 32))
+    assert torch.equal(torch.get_rng_state(), state), "no random number is drawn"
+
+
+def test_loss_is_the_tasks_own(bench: Callable[..., Workbench]) -> None:
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    smoothed = bench(recipe={"label_smoothing": 0.1}).loss(logits, labels)
+    assert smoothed == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)))
+
+
+def test_reported_metrics_are_numbers(bench: Callable[..., Workbench]) -> None:
+    one = bench()
+    one.report(merge_relative_error=torch.tensor(0.25), exact=True, unknown=None)
+    assert one.metrics == {"merge_relative_error": 0.25, "exact": True, "unknown": None}
+    for wrong in ("text", [1.0], math.nan):
+        with pytest.raises(SuiteError, match=r"bench\.report\(wrong="):
+            one.report(wrong=wrong)
