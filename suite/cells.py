@@ -9,6 +9,7 @@ from suite import pages, plan, tables
 from suite.leaderboard import Board, Leaderboard
 from suite.records import Record
 from suite.rows import COSTS, QUALITY, Metric, Row, setup_of
+from suite.sources import spell
 from suite.tables import NOTHING
 
 #: Characters of a cell's key by which a page finds it; DESIGN's `cell.html#<id>`.
@@ -43,7 +44,7 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "seed": own.seed, "state": own.state, "reason": row.reason, "owed": list(row.owed),
         "siblings": [[each.seed, each.cell[:ID], each.state] for each in row.cells],
         "command": best.command if best is not None else None,
-        "hyperparameters": [[name, plan.spell(value)] for name, value in row.hyperparameters.items()],
+        "hyperparameters": [[name, spell(value)] for name, value in row.hyperparameters.items()],
         "numbers": [] if best is None else list(_numbers(best)),
         "recipe": [] if best is None or best.recipe is None else [list(pair) for pair in pages.facts(best.recipe)],
         "curve": [] if best is None else best.curve,
@@ -95,7 +96,7 @@ def _timing(record: Record, board: Board) -> dict[str, Any]:
              if metrics.get("converged") is not None else NOTHING],
             ["noise floor", "not measured" if floor is None else f"{tables.percent(floor, 1)} %"],
             ["contended", "yes: not ranked" if record.notes.get("contended") else "no"],
-            *([name.replace("_", " "), plan.spell(each)] for name, each in record.notes.items() if name != "contended"),
+            *([name.replace("_", " "), spell(each)] for name, each in record.notes.items() if name != "contended"),
         ],
         "samples": record.samples, "created": record.created, "command": record.command,
     }  # fmt: skip
@@ -122,7 +123,7 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
         ("freshness", record.freshness),
         ("protocol", str(record.protocol)),
         *((name, version) for name, version in sorted(record.versions.items())),
-        *((f"note: {name}", plan.spell(value)) for name, value in record.notes.items()),
+        *((f"note: {name}", spell(value)) for name, value in record.notes.items()),
     ]
 
 

@@ -20,9 +20,7 @@ from suite.plan import Cell
 from suite.progress import Progress
 from suite.registry import Method
 from suite.run import Places, Prepared
-from suite.workbench import Workbench
 
-BASELINE = "baseline"
 PUBLIC = frozenset(f"suite.{name}" for name in (*suite.__all__, "*"))
 
 
@@ -107,9 +105,10 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
     start = run.dense_model(Cell(task, plan.DENSE, {}, 0, "smoke"), ready, places, "cpu", progress)
     dense = artifacts.load(start.folder)
     try:
+        origin = _network(cell.base, dense, ready, progress)
         with _no_data_set_loaded() as touched:
-            first = _compress(method, cell, ready, dense, progress)
-        second = _compress(method, cell, ready, dense, progress)
+            first, _ = run.compress(method, cell, copy.deepcopy(origin), ready, "cpu", progress)
+        second, _ = run.compress(method, cell, copy.deepcopy(origin), ready, "cpu", progress)
     except Unsupported as error:
         yield Case(f"unsupported here: {error}", task, None)
         return
@@ -124,7 +123,7 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
     yield Case("is deterministic under a seed", task, _same(first, second))
     yield Case("saves and reloads to the same outputs", task, _reloads(first, ready, scratch / task))
     yield Case("loads no data set of its own", task, f"it loaded {touched[0]}" if touched else None)
-    if method.family != BASELINE:
+    if method.family != registry.BASELINE:
         yield Case("is smaller or sparser", task, _smaller(first, dense, ready))
 
 
@@ -146,12 +145,12 @@ class _no_data_set_loaded:
         data.load = self.original
 
 
-def _compress(method: Method, cell: Cell, ready: Prepared, dense: nn.Module, progress: Progress) -> Any:
-    run.seed_everything(cell.seed)
-    bench = Workbench(
-        ready.task, ready.recipe, ready.dataset, ready.objective, seed=cell.seed, device="cpu", progress=progress
-    )
-    return registry.load(method)(copy.deepcopy(dense), bench, **cell.hyperparameters)
+def _network(cell: Cell | None, dense: nn.Module, ready: Prepared, progress: Progress) -> Any:
+    """The network that a cell's method makes, its own base made first; without a cell, the dense one."""
+    if cell is None:
+        return dense
+    origin = _network(cell.base, dense, ready, progress)
+    return run.compress(registry.method(cell.method), cell, copy.deepcopy(origin), ready, "cpu", progress)[0]
 
 
 def _is_network(model: Any) -> str | None:

@@ -54,7 +54,10 @@ def standing_records(session: Session) -> list[Record]:
 
 
 def compress(cells: Sequence[Cell], session: Session, executor: str = "local") -> Iterator[Outcome]:
-    """The accuracy record of each cell, in the order in which they get ready; those that stand already come first."""
+    """The accuracy record of each cell, in the order in which they get ready; those that stand already come first.
+
+    The bases that cells start from are run first, where their models are not stored.
+    """
     standing = {} if session.force else plan.standing(standing_records(session))
     todo = []
     for cell in cells:
@@ -65,6 +68,7 @@ def compress(cells: Sequence[Cell], session: Session, executor: str = "local") -
             yield Outcome(known, skipped=True)
     if not todo:
         return
+    todo = list(plan.with_bases(todo, lambda base: _stored(base, session) is None))
     machine.write_machine(session.places.results)
     with session.file() as file:
         for record in executor_called(executor)(todo, session):
@@ -102,10 +106,11 @@ def _pool(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
             for done in concurrent.futures.as_completed([pool.submit(_train_dense, c, quiet, threads) for c in dense]):
                 done.result()
                 advance()
-            waiting = [pool.submit(_run_cell, cell, quiet, threads) for cell in cells]
-            for future in concurrent.futures.as_completed(waiting):
-                yield future.result()
-                advance()
+            for wave in plan.waves(cells):
+                waiting = [pool.submit(_run_cell, cell, quiet, threads) for cell in wave]
+                for future in concurrent.futures.as_completed(waiting):
+                    yield future.result()
+                    advance()
         except BrokenProcessPool as error:
             raise SuiteError(
                 "a worker process died, most likely for want of memory: use fewer --workers; records already written "
@@ -249,8 +254,8 @@ def _full(record: Record) -> bool:
 
 def _stored(cell: Cell, session: Session) -> Path | None:
     """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
-    freshness = plan.current_freshness(cell.task, cell.method)
-    folders = (session.places.artifacts / cell.task / cell.method).glob(f"{cell.key[:12]}-{str(freshness)[:8]}-*")
+    kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
+    folders = (session.places.artifacts / cell.task / cell.method).glob(kind)
     stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
     return stored[-1] if stored else None
 

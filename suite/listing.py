@@ -9,6 +9,7 @@ from typing import Any
 from suite import plan, registry
 from suite.errors import RegistrationError
 from suite.records import Record
+from suite.sources import spell
 
 Entry = dict[str, Any]
 
@@ -90,7 +91,7 @@ def text(entries: Sequence[Entry], *, whole: bool) -> Iterator[str]:
 def line(record: Record) -> str:
     """One record as a person reads it."""
     told = ("channel_ratio", "sparsity", "epochs")
-    settings = (f"{name}={plan.spell(record.hyperparameters[name])}" for name in told if name in record.hyperparameters)
+    settings = (f"{name}={spell(record.hyperparameters[name])}" for name in told if name in record.hyperparameters)
     what = " ".join([record.task, record.method, *settings])
     if record.status != "ok":
         return f"{what}: {record.status}: {record.reason}"

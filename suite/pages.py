@@ -18,6 +18,7 @@ from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, Winner, front,
 from suite.records import Record
 from suite.registry import Method
 from suite.rows import Row, Setup
+from suite.sources import spell
 from suite.tables import Column, Entry, Line, visible
 
 #: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
@@ -256,7 +257,7 @@ def method_page(name: str, found: Leaderboard, sections: Sequence[Section]) -> d
 
 
 def _point(method: Method, point: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {plan.spell(value)}" for name, value in point.items()) or "no settings"
+    return ", ".join(f"{name} {spell(value)}" for name, value in point.items()) or "no settings"
 
 
 def _paper_url(paper: str) -> str | None:
@@ -310,5 +311,5 @@ def facts(value: Mapping[str, Any], prefix: str = "", most: int = 200) -> list[t
         elif str(name).endswith("_bytes") and isinstance(each, int | float):
             found.append((label, tables.size(each)))
         else:
-            found.append((label, tables.NOTHING if each is None else plan.spell(each)))
+            found.append((label, tables.NOTHING if each is None else spell(each)))
     return found[:most]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from suite import registry, sources
 from suite.errors import UsageError
 from suite.records import PROTOCOL, Record, canonical, cell_key, sha256_of
 from suite.registry import Method
+from suite.sources import spell
 from suite.tasks import PROFILES, Task
 
 DENSE = "dense"
@@ -43,6 +44,20 @@ class Cell:
         return Cell(self.task, DENSE, registry.method(DENSE).complete({}), self.seed, self.profile)
 
     @property
+    def base(self) -> Cell | None:
+        """The cell whose compressed model this one starts from; None: from the dense model."""
+        text = self.hyperparameters.get(registry.BASE)
+        if text is None:
+            return None
+        found = registry.base_of(text)
+        return Cell(self.task, found.method.name, found.hyperparameters, self.seed, self.profile)
+
+    @property
+    def freshness(self) -> str | None:
+        """The hash of today of what makes this cell; None where this checkout has no such task or method."""
+        return current_freshness(self.task, self.method, self.hyperparameters.get(registry.BASE))
+
+    @property
     def arguments(self) -> str:
         """The command-line options that name this cell."""
         defaults = registry.method(self.method).complete({})
@@ -54,21 +69,21 @@ class Cell:
         return " ".join([*words, "--seed", str(self.seed), "--profile", self.profile])
 
 
-def spell(value: Any) -> str:
-    """A hyperparameter's value as `--set` takes it."""
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 @functools.cache
 def _freshness(method: str, model: str, task: str) -> str:
     return sha256_of([PROTOCOL, *(sources.meaning(Path(path)) for path in (method, model, task))])
 
 
-def freshness(task: Task, method: Method) -> str:
-    """Hash of what the method's, model's and task's files do, and the protocol version (DESIGN section 8)."""
-    return _freshness(method.path, str(registry.model_path(task.model)), task.path)
+def freshness(task: Task, method: Method, base: str | None = None) -> str:
+    """Hash of what the method's, model's and task's files do, and the protocol version (DESIGN section 8).
+
+    A method that starts from a `base` depends on that method's file too.
+    """
+    own = _freshness(method.path, str(registry.model_path(task.model)), task.path)
+    if base is None:
+        return own
+    found = registry.base_of(base)
+    return sha256_of([own, freshness(task, found.method, found.hyperparameters.get(registry.BASE))])
 
 
 def points(method: Method, which: str = "all") -> list[dict[str, Any]]:
@@ -107,16 +122,46 @@ def cells(
 
 def is_fresh(record: Record) -> bool:
     """Was the record made by the method, model, task and protocol of this checkout?"""
-    return current_freshness(record.task, record.method) == record.freshness
+    base = record.hyperparameters.get(registry.BASE)
+    return current_freshness(record.task, record.method, None if base is None else str(base)) == record.freshness
 
 
 @functools.cache
-def current_freshness(task: str, method: str) -> str | None:
-    """The freshness hash of today, or None where this checkout has no such task or method."""
+def current_freshness(task: str, method: str, base: str | None = None) -> str | None:
+    """The freshness hash of today, or None where this checkout has no such task, method or base."""
     tasks, methods = registry.tasks(), registry.catalogue().methods
     if task not in tasks or method not in methods:
         return None
-    return freshness(tasks[task], methods[method])
+    try:
+        return freshness(tasks[task], methods[method], base)
+    except UsageError:  # a base that is not in this checkout, or has lost a hyperparameter
+        return None
+
+
+def with_bases(cells: Iterable[Cell], needed: Callable[[Cell], bool] = lambda cell: True) -> tuple[Cell, ...]:
+    """The cells with those that they start from, where `needed`, each before its dependants and none twice."""
+    found: dict[str, Cell] = {}
+
+    def add(cell: Cell) -> None:
+        base = cell.base
+        if base is not None and base.key not in found and needed(base):
+            add(base)
+        found.setdefault(cell.key, cell)
+
+    for cell in cells:
+        add(cell)
+    return tuple(found.values())
+
+
+def waves(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells in groups that may be run side by side: whatever one of them starts from is in an earlier group."""
+    groups: dict[int, list[Cell]] = {}
+    for cell in cells:
+        depth, base = 0, cell.base
+        while base is not None:
+            depth, base = depth + 1, base.base
+        groups.setdefault(depth, []).append(cell)
+    return [groups[depth] for depth in sorted(groups)]
 
 
 def standing(records: Iterable[Record]) -> dict[tuple[str, str, str], Record]:

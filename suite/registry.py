@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,8 +24,13 @@ from typing import Any, TypeVar
 
 from suite import sources
 from suite.errors import RegistrationError, UsageError
-from suite.sources import Hyperparameter
+from suite.sources import Hyperparameter, spell
 from suite.tasks import Task
+
+#: The family of the uncompressed network: no method starts from it, every method does.
+BASELINE = "baseline"
+#: The hyperparameter that every other method has.
+BASE = "base"
 
 T = TypeVar("T")
 MethodFunction = Callable[..., Any]
@@ -51,12 +57,64 @@ class Method:
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every hyperparameter with its value: `given` (typed values or text) over the defaults.
 
-        Raises UsageError for a name that the method does not have or a value of the wrong type.
+        `base` is known to every method but the baseline, and stands in the result only where it is set or declared.
+        Raises UsageError for a name that the method does not have, a value of the wrong type, or a base that is none.
         """
+        return self._resolve(self._typed(given), method)
+
+    def _resolve(self, typed: dict[str, Any], find: Callable[[str], Method]) -> dict[str, Any]:
+        """The same with `base` in its one spelling; `find` gives the method of a name."""
+        text = typed.get(BASE)
+        return typed if text is None else typed | {BASE: Base.parse(text, find).text}
+
+    def _typed(self, given: Mapping[str, Any]) -> dict[str, Any]:
         known = {parameter.name: parameter for parameter in self.hyperparameters}
+        if self.family != BASELINE:
+            known.setdefault(BASE, Hyperparameter(BASE, "str", None, optional=True))
         for name in given:
             lookup(f"hyperparameter of {self.name}", name, known, listing=f"python -m suite list methods {self.name}")
-        return {name: p.parse(given[name], self.name) if name in given else p.default for name, p in known.items()}
+        found = {name: p.parse(given[name], self.name) if name in given else p.default for name, p in known.items()}
+        if found.get(BASE, "") is None and not any(parameter.name == BASE for parameter in self.hyperparameters):
+            del found[BASE]
+        return found
+
+
+@dataclass(frozen=True)
+class Base:
+    """The compressed model that a method starts from instead of the dense one: `METHOD[:name=value,...]`."""
+
+    method: Method
+    hyperparameters: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, text: str, find: Callable[[str], Method]) -> Base:
+        """UsageError for a text of another form, an unknown method, or a setting that the method lacks.
+
+        `find` gives the method of a name.
+        """
+        name, _, listed = text.partition(":")
+        entry = find(name)
+        if entry.family == BASELINE:
+            raise UsageError(f"base={text}: every method starts from {name} anyway; leave base out")
+        # the value of a base's own base, which has colons and commas too, stands in brackets
+        parts = re.findall(r"(\w+)=(\[.*\]|.*?)(?:,(?=\w+=)|$)", listed)
+        settings = {setting: value.removeprefix("[").removesuffix("]") for setting, value in parts}
+        if ",".join(f"{setting}={value}" for setting, value in parts) != listed or len(settings) < len(parts):
+            raise UsageError(f"base={text}: write it as METHOD:name=value,name=value, each name once")
+        return cls(entry, entry._resolve(entry._typed(settings), find))
+
+    @property
+    def text(self) -> str:
+        """The one spelling of this base: what its points set and what is not default, in order of the names."""
+        entry = self.method
+        defaults = {parameter.name: parameter.default for parameter in entry.hyperparameters}
+        telling = {name for point in entry.points for name in point}
+        shown = [
+            f"{name}=[{value}]" if name == BASE else f"{name}={spell(value)}"
+            for name, value in sorted(self.hyperparameters.items())
+            if name in telling or value != defaults.get(name)
+        ]
+        return entry.name + (":" + ",".join(shown) if shown else "")
 
 
 def lookup(kind: str, name: str, known: Mapping[str, T], *, listing: str) -> T:
@@ -146,7 +204,26 @@ def catalogue() -> Catalogue:
                 )
                 continue
             methods[method.name] = method
+    for method in list(methods.values()):
+        fault = _base_fault(method, methods)
+        if fault is not None:
+            unavailable[method.module] = fault
+            del methods[method.name]
     return Catalogue(methods, unavailable)
+
+
+def _base_fault(method: Method, methods: Mapping[str, Method]) -> str | None:
+    """What is wrong with the bases that a method's points and default name."""
+
+    def find(name: str) -> Method:
+        return lookup("method", name, methods, listing="python -m suite list methods")
+
+    try:
+        for point in method.points or ({},):
+            method._resolve(method._typed(point), find)
+    except (UsageError, RecursionError) as error:
+        return f"{method.origin}: a base does not fit: {error}"
+    return None
 
 
 def read_methods(path: Path, module: str) -> list[Method]:
@@ -177,7 +254,7 @@ def _points(call: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], ...
 def _check_points(method: Method) -> None:
     for point in method.points:
         try:
-            method.complete(point)
+            method._typed(point)
         except UsageError as error:
             raise RegistrationError(f"{method.origin}: a point does not fit the signature: {error}") from error
 
@@ -210,6 +287,11 @@ def _locate(module: str) -> Path | None:
         if candidate.exists():
             return candidate
     return None
+
+
+def base_of(text: str) -> Base:
+    """The base that a `base` hyperparameter names; UsageError where there is none."""
+    return Base.parse(text, method)
 
 
 def method(name: str) -> Method:

@@ -18,11 +18,12 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from suite import cells, charts, exports, leaderboard, pages, plan, prose, registry, tables
+from suite import cells, charts, exports, leaderboard, pages, prose, registry, tables
 from suite.errors import RecordError
 from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
 from suite.rows import STATES, setup_of
+from suite.sources import spell
 from suite.tables import visible
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
         paper=charts,
         states=STATES,
         first_rows=pages.FIRST_ROWS,
-        plan_spell=plan.spell,
+        plan_spell=spell,
     )
     return templates
 

@@ -12,6 +12,7 @@ from typing import Literal
 from suite import plan, registry
 from suite.errors import SuiteError
 from suite.records import Record, Scalar, canonical, sha256_of
+from suite.sources import spell
 from suite.stats import student_t
 
 State = Literal["ok", "stale", "failed", "unsupported", "missing"]
@@ -350,4 +351,4 @@ def _setting(method: str, hyperparameters: Mapping[str, Scalar]) -> str:
     lead = next((name for name in (*defaults, *hyperparameters) if name in hyperparameters), None)
     shown = [name for name, value in hyperparameters.items()
              if name == lead or name not in defaults or canonical(defaults[name]) != canonical(value)]  # fmt: skip
-    return ", ".join(f"{name} {plan.spell(hyperparameters[name])}" for name in shown)
+    return ", ".join(f"{name} {spell(hyperparameters[name])}" for name in shown)

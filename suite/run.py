@@ -27,6 +27,7 @@ from suite.evaluate import OBJECTIVES, Objective, evaluate
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, now
+from suite.registry import Method
 from suite.tasks import Recipe, Task
 from suite.train import train
 from suite.workbench import Workbench
@@ -56,8 +57,7 @@ class Dense:
 
 def artifact_folder(root: Path, cell: Cell, data_sha256: str) -> Path:
     """The folder of a cell's model: another one for each freshness and data set, so a stale model is never taken."""
-    freshness = plan.current_freshness(cell.task, cell.method)
-    return root / cell.task / cell.method / f"{cell.key[:12]}-{str(freshness)[:8]}-{data_sha256[:8]}"
+    return root / cell.task / cell.method / f"{cell.key[:12]}-{str(cell.freshness)[:8]}-{data_sha256[:8]}"
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def blank(cell: Cell, device: str, origin: Provenance, *, kind: str, command: st
         "profile": cell.profile,
         "device": device,
         "cell": cell.key,
-        "freshness": plan.current_freshness(cell.task, cell.method) or "",
+        "freshness": cell.freshness or "",
         "created": now(),
         "machine": origin.machine,
         "run": origin.run,
@@ -192,6 +192,7 @@ def blank(cell: Cell, device: str, origin: Provenance, *, kind: str, command: st
 def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progress: Progress) -> Record:
     """Train the dense model if need be, compress, evaluate on the test split, keep the artifact: an accuracy record.
 
+    A cell with a `base` starts from that cell's stored model, which must have been run before.
     A method that fails, refuses or runs out of memory gives a record with that status and the reason. What is wrong
     with the machine or the data (DataError, RecordError) is raised: it is no fault of the cell.
     """
@@ -204,6 +205,7 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     try:
         start = dense_model(cell, ready, places, device, progress)
         common["checkpoint_sha256"] = start.sha256
+        common["base_cell"] = cell.base.key if cell.base is not None else None
         return Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
     except (RecordError, DataError):
         raise
@@ -228,23 +230,22 @@ def _compress(
     cell: Cell, ready: Prepared, start: Dense, places: Places, device: str, progress: Progress
 ) -> dict[str, Any]:
     """Metrics, curve and architecture of one cell; its model is saved."""
-    task, dataset, objective = ready.task, ready.dataset, ready.objective
+    task, dataset = ready.task, ready.dataset
     dense = artifacts.load(start.folder, device=device)
     dense_metrics = _dense_metrics(dense, start, ready)
     if cell.method == plan.DENSE:
         metrics, curve, training_macs, model = dense_metrics, start.curve, start.training_macs, dense
         seconds = start.training_seconds
     else:
-        seed_everything(cell.seed)
-        bench = Workbench(task, ready.recipe, dataset, objective, seed=cell.seed, device=device, progress=progress)
-        compress = registry.load(registry.method(cell.method))
+        origin = _origin(cell, dense, places, dataset.sha256, device)
         started = time.perf_counter()
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for records
-            model = compress(copy.deepcopy(dense), bench, **cell.hyperparameters)
+            model, bench = compress(registry.method(cell.method), cell, origin, ready, device, progress)
         if not isinstance(model, nn.Module):
             raise SuiteError(f"{cell.method} returned a {type(model).__name__}, not the compressed network")
         seconds = time.perf_counter() - started
-        metrics, curve, training_macs = _metrics(model, ready), bench.curve, bench.training_macs
+        metrics = bench.metrics | _metrics(model, ready)
+        curve, training_macs = bench.curve, bench.training_macs
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
     if cell.method != plan.DENSE:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)
@@ -257,6 +258,30 @@ def _compress(
         "notes": {"compress_seconds": round(seconds, 1), "threads": torch.get_num_threads()},
         "architecture": msgspec.to_builtins(architecture),
     }
+
+
+def compress(
+    method: Method, cell: Cell, origin: nn.Module, ready: Prepared, device: str, progress: Progress
+) -> tuple[Any, Workbench]:
+    """What the method makes of `origin`, its own copy of a trained network, and the workbench that it used."""
+    declared = {parameter.name for parameter in method.hyperparameters}
+    seed_everything(cell.seed)
+    bench = Workbench(
+        ready.task, ready.recipe, ready.dataset, ready.objective, seed=cell.seed, device=device, progress=progress
+    )
+    # `base` is every method's, and the suite's business: only a method that declares it is told
+    settings = {name: value for name, value in cell.hyperparameters.items() if name in declared}
+    return registry.load(method)(origin, bench, **settings), bench
+
+
+def _origin(cell: Cell, dense: nn.Module, places: Places, data_sha256: str, device: str) -> nn.Module:
+    """The network that a cell starts from, a copy of its own: the dense one, or its base's compressed one."""
+    if cell.base is None:
+        return copy.deepcopy(dense)
+    try:
+        return artifacts.load(artifact_folder(places.artifacts, cell.base, data_sha256), device=device)
+    except ArtifactError as error:
+        raise Unsupported(f"its base {cell.hyperparameters[registry.BASE]} has no usable model: {error}") from error
 
 
 def _dense_metrics(dense: nn.Module, start: Dense, ready: Prepared) -> dict[str, Any]:

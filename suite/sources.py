@@ -66,6 +66,13 @@ def _no() -> Any:
     raise ValueError
 
 
+def spell(value: Any) -> str:
+    """A hyperparameter's value as `--set` takes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @functools.cache
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a file; RegistrationError where it is no Python."""

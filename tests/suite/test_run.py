@@ -278,7 +278,7 @@ def test_changed_code_or_data_means_another_folder(
     one = run.artifact_folder(tmp_path, cell, "a" * 64)
     assert run.artifact_folder(tmp_path, cell, "b" * 64) != one
     assert run.artifact_folder(tmp_path, tiny_cell("zeroes", seed=1), "a" * 64) != one
-    monkeypatch.setattr(plan, "current_freshness", lambda task, method: "f" * 64)
+    monkeypatch.setattr(plan, "current_freshness", lambda task, method, base=None: "f" * 64)
     assert run.artifact_folder(tmp_path, cell, "a" * 64) != one
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite import plan, sources
+from suite import sources
 from suite.errors import RegistrationError, UsageError
 from suite.sources import Hyperparameter
 
@@ -55,7 +55,7 @@ def test_value_is_parsed_to_its_type(parameter: Hyperparameter, value: Any, pars
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans())
 def test_spelled_value_is_parsed_back_to_itself(value: float | int | bool) -> None:
     kind = {bool: BOOL, int: INT, float: FLOAT}[type(value)]
-    found = kind.parse(plan.spell(value), "l1")
+    found = kind.parse(sources.spell(value), "l1")
     assert found == value
     assert type(found) is type(value)
     assert not isinstance(found, float) or math.copysign(1, found) == math.copysign(1, value)
