@@ -12,6 +12,7 @@ from suite import plan, registry
 from suite.errors import SuiteError
 from suite.records import Record, canonical
 from suite.rows import QUALITY, STATES, Metric, Row, Setup, State, measured_row, missing_row, setup_of, spread, verdict
+from suite.sources import spell
 from suite.stats import ranks
 from suite.tasks import PROFILES
 
@@ -255,7 +256,10 @@ def _against_dense(row: Row, headline: Metric) -> Row:
 
 
 def _against_controls(rows: list[Row], headline: Metric) -> list[Row]:
-    """Each row judged against the controls that have its very size: the same parameters and the same MACs."""
+    """Each row judged against the controls that have its very size, the same parameters and the same MACs.
+
+    The hardest to beat comes first: it is the one that tables show.
+    """
     controls = [row for row in rows if CONTROL in row.family and row.state == "ok"]
     done = []
     for row in rows:
@@ -264,9 +268,17 @@ def _against_controls(rows: list[Row], headline: Metric) -> list[Row]:
             continue
         rivals = [c for c in controls if _size(c) == _size(row) and None not in _size(c)]
         pairs = [(c, _better_by(headline, _by_seed(row, headline.name), _by_seed(c, headline.name))) for c in rivals]
-        verdicts = [verdict(rival.method, differences) for rival, differences in pairs if differences]
-        done.append(replace(row, verdicts=(*row.verdicts, *verdicts)))
+        verdicts = [verdict(_rival(c, rivals), differences) for c, differences in pairs if differences]
+        done.append(replace(row, verdicts=(*row.verdicts, *sorted(verdicts, key=lambda each: each.difference))))
     return done
+
+
+def _rival(control: Row, rivals: Sequence[Row]) -> str:
+    """A control by its name and, where several rows of it are as large, what tells this one from them."""
+    others = [each.hyperparameters for each in rivals if each.method == control.method]
+    told = [f"{name} {spell(value)}" for name, value in control.hyperparameters.items()
+            if any(other.get(name) != value for other in others)]  # fmt: skip
+    return ", ".join([control.method, *told])
 
 
 def _size(row: Row) -> tuple[float | None, float | None]:

@@ -20,7 +20,7 @@ from suite import register_method
 
 
 @register_method("cuts", family="structured pruning", points=[{"keep": 0.5}, {"keep": 0.25}])
-def cuts(model, bench, *, keep: float = 0.5, base: str = "none"):
+def cuts(model, bench, *, keep: float = 0.5, note: str = "none"):
     """Keep a share of the channels."""
 ''',
     "lot": '''
@@ -47,7 +47,7 @@ class Bench:
 
     def __call__(self, kind: str = "accuracy", method: str = "cuts", task: str = TASK, **changes: Any) -> Record:
         self.clock += 1
-        defaults = {"cuts": {"keep": 0.5, "base": "none"}, "lot": {"keep": 0.5}, "dense": {}}
+        defaults = {"cuts": {"keep": 0.5, "note": "none"}, "lot": {"keep": 0.5}, "dense": {}}
         fields = {
             "kind": kind,
             "task": task,
@@ -95,7 +95,7 @@ def bench(install: Callable[..., Path], make_record: Make) -> Bench:
 
 
 def keep(share: float) -> dict[str, Any]:
-    return {"keep": share, "base": "none"}
+    return {"keep": share, "note": "none"}
 
 
 def assemble(*records: Record) -> Leaderboard:
@@ -163,7 +163,7 @@ def test_a_method_that_the_checkout_lacks_is_stale_and_cannot_be_made_again(benc
 
 @pytest.mark.parametrize("text", ["$(reboot)", "x; reboot", "x\nreboot", "`reboot`"])
 def test_no_command_is_made_of_a_text_that_a_shell_would_obey(bench: Bench, text: str) -> None:
-    found = row(bench(freshness="of old", hyperparameters={"keep": 0.5, "base": text}))
+    found = row(bench(freshness="of old", hyperparameters={"keep": 0.5, "note": text}))
     assert found.state == "stale" and found.owed == ()
 
 
@@ -242,6 +242,14 @@ def test_a_row_is_judged_against_the_control_of_its_very_size(bench: Bench) -> N
     assert [each.rival for each in both(250).verdicts] == ["dense", "lot"]
     assert both(250).verdicts[1].outcome == "better"
     assert [each.rival for each in both(251).verdicts] == ["dense"]
+
+
+def test_the_hardest_control_comes_first_and_is_told_from_its_like(bench: Bench) -> None:
+    own = [bench(seed=s, metrics=accuracy(0.92)) for s in range(3)]
+    for keep_, top1 in ((0.25, 0.90), (0.5, 0.93)):
+        own += [bench(seed=s, method="lot", hyperparameters={"keep": keep_}, metrics=accuracy(top1)) for s in range(3)]
+    assert [(each.rival, each.outcome) for each in row(*own).verdicts[1:]] == [
+        ("lot, keep 0.5", "worse"), ("lot, keep 0.25", "better")]  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------------- ranks
