@@ -160,7 +160,8 @@ def _is_network(model: Any) -> str | None:
 def _outputs(model: nn.Module, ready: Prepared) -> torch.Tensor:
     inputs = ready.dataset.normalise(ready.dataset.val.images[:8])
     with torch.inference_mode():
-        outputs: torch.Tensor = model.eval()(inputs)
+        # one channel's layout is ambiguous, and a convolution then sums in the order of its weights' layout
+        outputs: torch.Tensor = model.eval().to(memory_format=torch.channels_last)(inputs)
     return outputs
 
 
