@@ -15,7 +15,7 @@ from suite.tasks import Recipe
 MACS_PER_CORE = 75e9
 MACS_PER_GPU = 30e12
 #: Training images, where the data set need not be there to plan.
-TRAINING_IMAGES = {"cifar10": 47_500, "cifar100": 47_500, "digits": 1_259}
+TRAINING_IMAGES = {"cifar10": 47_500, "cifar100": 47_500, "digits": 1_259, "carla": 721, "roadscenes": 720}
 
 
 @functools.cache
@@ -32,9 +32,16 @@ def dense_macs(task: str) -> int:
 
 def method_epochs(hyperparameters: Mapping[str, Any]) -> float:
     """Epochs of fine-tuning that a setting asks for, by the names methods give them (the most: networks shrink)."""
-    epochs = float(hyperparameters.get("epochs") or 0)
     steps = float(hyperparameters.get("steps") or 1)
-    return epochs * max(1.0, steps - 1) + float(hyperparameters.get("final_epochs") or 0)
+    restarts = str(hyperparameters.get("restart_epochs") or "")
+    if hyperparameters.get("total_epochs") is not None:  # over all levels, unless `epochs` says how many each gets
+        given = hyperparameters.get("epochs")
+        epochs = float(hyperparameters["total_epochs"] if given is None else given * hyperparameters.get("levels", 1))
+    else:
+        epochs = float(hyperparameters.get("epochs") or 0) * max(1.0, steps - 1)
+    epochs += sum(float(each) for each in restarts.split(",") if each.strip().replace(".", "", 1).isdigit())
+    epochs += sum(float(hyperparameters.get(name) or 0) for name in ("final_epochs", "frozen_epochs"))
+    return epochs * (2.0 if str(hyperparameters.get("order", "")).endswith("-first") else 1.0)
 
 
 def training_macs(cell: Cell) -> float:
@@ -42,7 +49,9 @@ def training_macs(cell: Cell) -> float:
     task = registry.task(cell.task)
     recipe: Recipe = task.recipes[cell.profile]
     epochs = float(recipe.epochs)
-    if cell.method != plan.DENSE:
+    if "budget" in cell.hyperparameters:  # the dense recipe's epochs, on a smaller network; B: at most its MACs
+        pass
+    elif cell.method != plan.DENSE:
         epochs = method_epochs(cell.hyperparameters) * recipe.finetune_share
     images = recipe.train_images or TRAINING_IMAGES.get(task.data, 50_000)
     return 3.0 * dense_macs(cell.task) * images * epochs

@@ -29,6 +29,13 @@ def test_fine_tuning_counts_the_epochs_of_every_step() -> None:
     )
 
 
+def test_other_ways_of_saying_how_long() -> None:
+    assert cost.method_epochs(cell("branch-alpha").hyperparameters) == 90 + 10 + 20 + 40
+    assert cost.method_epochs(cell("branch-alpha", order="encoder-first").hyperparameters) == 2 * 160
+    assert cost.method_epochs(cell("quantize-qat").hyperparameters) == 8 + 2
+    assert cost.training_macs(cell("from-scratch")) == cost.training_macs(cell("dense"))
+
+
 def test_each_dense_model_is_counted_once_and_not_if_it_is_there() -> None:
     cells = [cell("global-unstructured", epochs=0, sparsity=share) for share in (0.5, 0.9)]
     rate = cost.MACS_PER_CORE * machine.usable_cores()
