@@ -328,9 +328,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from suite import machine
+    from suite import machine, merging
 
-    new, known, problems = records.merge(options.sources, options.into)
+    new, known, problems = merging.merge(options.sources, options.into)
     problems += [problem for source in options.sources for problem in machine.damaged(source)]
     for problem in problems:
         print(f"prunemark: left out: {problem}", file=sys.stderr)
@@ -370,7 +370,7 @@ def _doctor(options: argparse.Namespace) -> int:
     facts = [*machine.doctor(), ("data root", str(root))]
     for name in data.SOURCES:
         there = data.is_there(name, root)
-        facts.append((f"data {name}", "found" if there else f"missing: python -m suite download {name}"))
+        facts.append((f"data {name}", "found" if there else f"missing: {data.how_to_get(name)}"))
     width = max(len(name) for name, _ in facts)
     for name, answer in facts:
         print(f"{name:{width}}  {answer}")

@@ -16,25 +16,34 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate, pad
 
+from suite import frames
 from suite.errors import DataError
+from suite.frames import Images, Pictures
 from suite.tasks import Recipe
 
-Images = npt.NDArray[np.uint8]
 VALIDATION_SEED = 20_210_324  # one split for all seeds; the date on the paper
 
 
 @dataclass(frozen=True)
 class Split:
-    """`images` (N, C, H, W) uint8 in channels_last order, `targets` (N,) int64, both on one device."""
+    """`images` (N, C, H, W) uint8 in channels_last order, `targets` (N,) int64, both on one device.
+
+    `frames` (N, C, H, W') are the wider pictures of which `images` are the middles, where there are any: the
+    augmentation `window` cuts its samples from them.
+    """
 
     images: torch.Tensor
     targets: torch.Tensor
+    frames: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def first(self, count: int | None) -> Split:
-        return self if count is None else Split(self.images[:count], self.targets[:count])
+        if count is None:
+            return self
+        wider = None if self.frames is None else self.frames[:count]
+        return Split(self.images[:count], self.targets[:count], wider)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Dataset:
     """A data set on a device. `mean` and `std` (1, C, 1, 1) are of the training images, on the 0..255 scale.
 
     `sha256` is over the pixels and labels as published (train, then test), whatever file they came from.
+    Where `classes` is 0 there are no labels: the targets of a batch are its inputs, pixels from 0 to 1 (`mean` 0, `std`
+    255), a split's `targets` number its images, and `sha256` is over the pixels of train, val and test.
     """
 
     name: str
@@ -55,7 +66,7 @@ class Dataset:
     sha256: str
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, C, H, W) -> float32, zero mean and unit variance per channel, channels_last."""
+        """uint8 (N, C, H, W) -> float32, less `mean` and divided by `std`, channels_last."""
         scaled = (images.float() - self.mean) / self.std
         return scaled.contiguous(memory_format=torch.channels_last)
 
@@ -93,9 +104,11 @@ def default_root(environment: Mapping[str, str] = os.environ) -> Path:
 @functools.lru_cache(maxsize=2)
 def load(name: str, root: Path, device: str) -> Dataset:
     """The data set `name` on `device`; DataError says which file is missing or damaged, and both ways to get it."""
-    arrays = SOURCES[name](name, root)
-    _check(name, arrays)
-    return _split(name, arrays, device)
+    found = SOURCES[name](name, root)
+    if isinstance(found, Pictures):
+        return _unlabelled(name, found, device)
+    _check(name, found)
+    return _split(name, found, device)
 
 
 def _check(name: str, arrays: Arrays) -> None:
@@ -134,6 +147,31 @@ def _split(name: str, arrays: Arrays, device: str) -> Dataset:
         std=std.clamp_min(1.0).view(1, 3, 1, 1).to(device),
         classes=arrays.classes,
         source=_without_folder(arrays.source),
+        sha256=digest.hexdigest(),
+    )
+
+
+def _unlabelled(name: str, found: Pictures, device: str) -> Dataset:
+    digest = hashlib.sha256()
+    for pictures in (found.train, found.val, found.test):
+        digest.update(np.ascontiguousarray(pictures).data)
+
+    def split(pictures: Images) -> Split:
+        whole = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2)
+        height, width = whole.shape[2:]
+        left = (width - height) // 2
+        middles = whole[..., left : left + height]  # a view
+        return Split(middles, torch.arange(len(whole), device=device), whole if width > height else None)
+
+    return Dataset(
+        name=name,
+        train=split(found.train),
+        val=split(found.val),
+        test=split(found.test),
+        mean=torch.zeros(1, 3, 1, 1, device=device),
+        std=torch.full((1, 3, 1, 1), 255.0, device=device),
+        classes=0,
+        source=found.source,
         sha256=digest.hexdigest(),
     )
 
@@ -220,13 +258,22 @@ def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
 
 def is_there(name: str, root: Path) -> bool:
     """Does the data root hold this data set? Its files are not opened."""
-    return name == "digits" or any((root / each).exists() for each in (f"{name}.npz", *_FOLDERS.get(name, ())))
+    if name == "carla":
+        return frames.are_there(root)
+    return name in EMBEDDED or any((root / each).exists() for each in (f"{name}.npz", *_FOLDERS.get(name, ())))
+
+
+def how_to_get(name: str) -> str:
+    """What to do for a data set that is missing, in one line."""
+    return frames.REMEDY if name == "carla" else f"python -m suite download {name}"
 
 
 def download(name: str, root: Path) -> str:
     """Fetch a data set through torchvision (MD5 checked); returns where it lies. DataError where that fails."""
-    if name == "digits":
-        return "digits come with scikit-learn: nothing to fetch"
+    if name in EMBEDDED:
+        return f"{name} {EMBEDDED[name]}: nothing to fetch"
+    if name == "carla":
+        raise DataError(f"carla {frames.REMEDY} (under {root})")
     try:
         root.mkdir(parents=True, exist_ok=True)
         for train in (True, False):
@@ -249,8 +296,16 @@ def _digits(name: str, root: Path) -> Arrays:
     return Arrays(images[~test], labels[~test], images[test], labels[test], 10, 180, "scikit-learn digits, upsampled")
 
 
+#: Data sets that are always there, and where they come from.
+EMBEDDED = {"digits": "come with scikit-learn", "roadscenes": "are drawn by the suite"}
 #: How each data set is read: name, data root -> arrays.
-SOURCES: dict[str, Callable[[str, Path], Arrays]] = {"cifar10": _cifar, "cifar100": _cifar, "digits": _digits}
+SOURCES: dict[str, Callable[[str, Path], Arrays | Pictures]] = {
+    "cifar10": _cifar,
+    "cifar100": _cifar,
+    "digits": _digits,
+    "carla": frames.carla,
+    "roadscenes": frames.roadscenes,
+}
 
 
 # ------------------------------------------------------------------------------------------------------------- batches
@@ -264,17 +319,23 @@ def batches(
     shuffle: torch.Generator | None = None,
     augmentation: tuple[str, ...] = (),
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Normalised `(inputs, targets)` of a split. With `shuffle` in a random order, without the ragged last batch."""
+    """Normalised `(inputs, targets)` of a split. With `shuffle` in a random order, without the ragged last batch.
+
+    Where the data set has no labels, targets are the inputs, the same tensor.
+    """
     device = split.targets.device
     order = torch.arange(len(split)) if shuffle is None else torch.randperm(len(split), generator=shuffle)
+    cut = shuffle is not None and "window" in augmentation
+    whole = split.frames if cut and split.frames is not None else split.images
     stop = len(split) if shuffle is None else max(1, len(split) // batch_size) * batch_size
     for start in range(0, stop, batch_size):
         chosen = order[start : start + batch_size].to(device)
-        images = split.images[chosen]
+        images = whole[chosen]
         if shuffle is not None:
             for name in augmentation:
                 images = AUGMENTATIONS[name](images, shuffle)
-        yield dataset.normalise(images), split.targets[chosen]
+        inputs = dataset.normalise(images)
+        yield inputs, split.targets[chosen] if dataset.classes else inputs
 
 
 def _flip(images: torch.Tensor, drawn: torch.Generator) -> torch.Tensor:
@@ -294,9 +355,20 @@ def _crop(images: torch.Tensor, drawn: torch.Generator, *, margin: int) -> torch
     return wide.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
 
 
-#: Batched augmentations by name: (N, C, H, W) uint8 -> the same shape.
+def _window(images: torch.Tensor, drawn: torch.Generator) -> torch.Tensor:
+    """A square of the full height from anywhere along each image's width."""
+    count, _, height, width = images.shape
+    left = torch.randint(0, width - height + 1, (count,), generator=drawn).to(images.device)
+    columns = (left[:, None] + torch.arange(height, device=images.device))[:, None, :]
+    rows = torch.arange(height, device=images.device)[None, :, None]
+    each = torch.arange(count, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+
+
+#: Batched augmentations by name: (N, C, H, W) uint8 -> the same shape, but for `window`: (N, C, H, H).
 AUGMENTATIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
     "flip": _flip,
     "crop4": functools.partial(_crop, margin=4),
     "crop2": functools.partial(_crop, margin=2),
+    "window": _window,
 }

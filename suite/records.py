@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -36,7 +36,8 @@ class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_def
     """One measured row; DESIGN section 8 says what each field means. Base units: seconds, bytes, joules, fractions.
 
     `curve` holds the points that a method logged, `samples` at most 200 pairs of seconds [dense, compressed], `notes`
-    what a reader should know of this measurement (contended, random weights, processes, share of subnormals ...).
+    what a reader should know of this measurement (contended, random weights, processes, share of subnormals ...),
+    `gallery` the SHA-256 of pictures in `results/gallery/`: originals, then their reconstructions in the same order.
     """
 
     schema: int = SCHEMA
@@ -70,6 +71,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_def
     checkpoint_sha256: str | None = None
     architecture: dict[str, Any] | None = None
     base_cell: str | None = None
+    gallery: Annotated[list[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]], msgspec.Meta(max_length=64)] = []
 
 
 def canonical(value: Any) -> str:
@@ -338,61 +340,3 @@ def _metric_faults(record: Record) -> Iterator[str]:
     low, middle, high = (record.metrics.get(f"speedup{end}") for end in ("_low", "", "_high"))
     if low is not None and middle is not None and high is not None and not low <= middle <= high:
         yield f"speedup {middle} lies outside its interval [{low}, {high}]"
-
-
-# ------------------------------------------------------------------------------------------------------------- merging
-
-
-def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]:
-    """Copy the records of other results folders in, exact duplicates left out; files that exist are never changed.
-
-    Returns how many records came in, how many were there already, and the bad lines, which stay outside.
-    """
-    for source in sources:
-        if not source.is_dir():
-            raise RecordError(f"no such results folder: {source}")
-    known = {hashlib.sha256(encode(record)).digest() for record in read_results(into)[0]}
-    new = duplicates = 0
-    problems: list[Problem] = []
-    for source in sources:
-        for path in record_files(source):
-            records, bad = read_file(path)
-            problems += bad
-            fresh = []
-            for record in records:
-                digest = hashlib.sha256(encode(record)).digest()
-                if digest in known:
-                    duplicates += 1
-                    continue
-                known.add(digest)
-                fresh.append(record)
-            _write_merged(fresh, into)
-            new += len(fresh)
-        _merge_machines(source / "machines", into / "machines")
-    return new, duplicates, problems
-
-
-def _write_merged(records: Iterable[Record], into: Path) -> None:
-    by_run: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        by_run.setdefault((record.machine, record.run), []).append(record)
-    for (machine, run), group in by_run.items():
-        name, part = run, 1
-        while (into / machine / f"{name}.jsonl").exists():
-            part += 1
-            name = f"{run}.{part}"
-        write_atomically(into / machine / f"{name}.jsonl", b"".join(encode(record) for record in group))
-
-
-def _merge_machines(source: Path, into: Path) -> None:
-    if not source.is_dir() or source.is_symlink():
-        return
-    for path in sorted(source.glob("*.json")):
-        target = into / path.name
-        if target.exists() or path.is_symlink() or path.stat().st_size > LONGEST_LINE:
-            continue
-        try:
-            description = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (msgspec.MsgspecError, OSError):
-            continue
-        write_atomically(target, json.dumps(description, indent=1, sort_keys=True).encode() + b"\n")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite import artifacts, complexity, data, machine, plan, registry
+from suite import artifacts, complexity, data, gallery, machine, pictures, plan, registry
 from suite.data import Dataset
 from suite.errors import ArtifactError, DataError, RecordError, SuiteError, Unsupported
 from suite.evaluate import OBJECTIVES, Objective, evaluate
@@ -257,7 +257,15 @@ def _compress(
         "curve": curve,
         "notes": {"compress_seconds": round(seconds, 1), "threads": torch.get_num_threads()},
         "architecture": msgspec.to_builtins(architecture),
+        "gallery": _gallery(model, ready, places),
     }
+
+
+def _gallery(model: nn.Module, ready: Prepared, places: Places) -> list[str]:
+    """The pictures that a reconstruction cell shows: the hashes of eight originals, then of what became of them."""
+    if ready.task.objective != "reconstruction":
+        return []
+    return gallery.write(model, ready.dataset, places.results / pictures.FOLDER)
 
 
 def compress(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -309,67 +308,6 @@ def test_writing_atomically_replaces_whole_or_not_at_all(tmp_path: Path) -> None
     records.write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(path.parent.iterdir()) == [path]
-
-
-# -------------------------------------------------------------------------------------------------------------- merging
-
-
-def fill(results: Path, *written: Record) -> None:
-    for record in written:
-        with RunFile(results, record.machine, record.run) as file:
-            file.append(record)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_merge_drops_exact_duplicates(make_record: Make, tmp_path: Path) -> None:
-    one, two, three = (make_record(seed=seed) for seed in (1, 2, 3))
-    fill(tmp_path / "a", one, two)
-    fill(tmp_path / "b", two, three)
-    fill(tmp_path / "into", one)
-    assert records.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "into") == (2, 2, [])
-    assert sorted(record.seed for record in records.read_results(tmp_path / "into")[0]) == [1, 2, 3]
-    before = contents(tmp_path / "into")
-    assert records.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "into") == (0, 4, [])
-    assert contents(tmp_path / "into") == before, "merging again changes nothing"
-
-
-def test_merge_never_changes_existing_files(make_record: Make, tmp_path: Path) -> None:
-    fill(tmp_path / "a", make_record(seed=1))
-    fill(tmp_path / "into", make_record(seed=2))
-    (tmp_path / "into" / "machines").mkdir()
-    (tmp_path / "into" / "machines" / "m.json").write_text('{"cores": 2}')
-    (tmp_path / "a" / "machines").mkdir()
-    (tmp_path / "a" / "machines" / "m.json").write_text('{"cores": 64}')
-    (tmp_path / "a" / "machines" / "n.json").write_text('{"cores": 8}')
-    before = contents(tmp_path / "into")
-    records.merge([tmp_path / "a"], tmp_path / "into")
-    after = contents(tmp_path / "into")
-    assert {name: after[name] for name in before} == before
-    assert json.loads(after["machines/n.json"]) == {"cores": 8}
-    assert len(after) == len(before) + 2, "two runs of one name become two files"
-
-
-def test_merge_keeps_bad_lines_out_and_names_them(make_record: Make, tmp_path: Path) -> None:
-    fill(tmp_path / "a", make_record(seed=1))
-    path = tmp_path / "a" / "cpu-2c-4g-abcdef" / "20250101T000000Z-abcdef.jsonl"
-    good = path.read_bytes()
-    lies = msgspec.json.encode(msgspec.structs.replace(make_record(seed=2), machine="../../outside"))
-    path.write_bytes(good + b"{}\n" + lies + b"\n" + good[:50])
-    (tmp_path / "a" / "machines").mkdir()
-    (tmp_path / "a" / "machines" / "bad.json").write_text("not JSON")
-    new, known, problems = records.merge([tmp_path / "a"], tmp_path / "into")
-    assert (new, known) == (1, 0)
-    assert [problem.line for problem in problems] == [2, 3, 4]
-    assert list(contents(tmp_path / "into").values()) == [good]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "into"]
-
-
-def test_merge_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"no such results folder: .*nowhere"):
-        records.merge([tmp_path / "nowhere"], tmp_path / "into")
 
 
 def test_runs_that_append_at_once_lose_nothing(make_record: Make, results_dir: Path) -> None:

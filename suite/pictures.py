@@ -1,0 +1,66 @@
+"""Small pictures beside the records that name them by hash, and the terms under which they may be published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from suite.records import write_atomically
+
+#: Of a results folder: the pictures, each under the SHA-256 of its bytes.
+FOLDER = "gallery"
+MOST_BYTES = 15_000
+NOTICE = """\
+The pictures in this folder are named by the SHA-256 of their bytes; the records of the results name them in turn.
+
+1. Those of the tasks autoencoder-carla and its variants are 128x128 crops of frames of the CARLA simulator
+   (https://carla.org), and networks' reconstructions of these crops. The frames are those of the
+   Carla-Object-Detection-Dataset (https://github.com/DanielHfnr/Carla-Object-Detection-Dataset), reduced from 640x380
+   to 216x128 pixels, under this licence:
+
+   MIT License
+
+   Copyright (c) 2019 Daniel
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy
+   of this software and associated documentation files (the "Software"), to deal
+   in the Software without restriction, including without limitation the rights
+   to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+   copies of the Software, and to permit persons to whom the Software is
+   furnished to do so, subject to the following conditions:
+
+   The above copyright notice and this permission notice shall be included in all
+   copies or substantial portions of the Software.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+   IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+   FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+   LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+   SOFTWARE.
+
+2. Those of the task autoencoder-roadscenes are drawn by Prunemark, and reconstructions of such drawings: CC BY 4.0, as
+   the results are.
+"""
+
+
+def keep(content: bytes, folder: Path) -> str:
+    """Write a picture as `<sha256>.webp`, with the notice beside it, unless it is there; returns the hash."""
+    digest = hashlib.sha256(content).hexdigest()
+    for path, each in ((folder / "NOTICE", NOTICE.encode()), (folder / f"{digest}.webp", content)):
+        if not path.exists():
+            write_atomically(path, each)
+    return digest
+
+
+def copy(digests: Iterable[str], source: Path, into: Path) -> None:
+    """Copy pictures between folders: small ones alone, whose bytes have the hash that is their name; no links."""
+    for digest in sorted(set(digests)):
+        path = source / f"{digest}.webp"
+        if source.is_symlink() or path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+            continue
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() == digest:
+            keep(content, into)
