@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from models import register_model as register_model
     from suite.errors import SuiteError as SuiteError
     from suite.errors import Unsupported as Unsupported
+    from suite.graphs import GraphNetwork as GraphNetwork
+    from suite.graphs import portable as portable
     from suite.registry import register_method as register_method
     from suite.registry import register_task as register_task
     from suite.tasks import Recipe as Recipe
@@ -20,6 +22,8 @@ _PLACES = {
     "register_model": "models",
     "SuiteError": "suite.errors",
     "Unsupported": "suite.errors",
+    "GraphNetwork": "suite.graphs",
+    "portable": "suite.graphs",
     "register_method": "suite.registry",
     "register_task": "suite.registry",
     "Recipe": "suite.tasks",
@@ -28,12 +32,14 @@ _PLACES = {
     "kept_channels": "suite.workbench",
 }
 __all__ = [
+    "GraphNetwork",
     "Recipe",
     "SuiteError",
     "Task",
     "Unsupported",
     "Workbench",
     "kept_channels",
+    "portable",
     "register_method",
     "register_model",
     "register_task",

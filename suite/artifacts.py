@@ -7,69 +7,47 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import safetensors.torch
 import torch
 from torch import nn
 
-from suite import registry
+from suite import graphs, registry
 from suite.errors import ArtifactError, UsageError
+from suite.graphs import GraphNetwork
+from suite.layers import Layers, first_line, read_layers, resize
 from suite.records import write_atomically
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
-#: Layer kinds that a method may resize, with the attributes from which each is rebuilt.
-SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
-    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
-    nn.ConvTranspose2d: (
-        "in_channels",
-        "out_channels",
-        "kernel_size",
-        "stride",
-        "padding",
-        "output_padding",
-        "groups",
-        "bias",
-        "dilation",
-    ),
-    nn.Linear: ("in_features", "out_features", "bias"),
-    nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
-}
-_BY_NAME: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in SHAPES}
 #: No network that we would rebuild is larger; a hostile description cannot ask for terabytes.
-MOST_CHANNELS = 65_536
 MOST_PARAMETERS = 2**28
 
 
-class Architecture(msgspec.Struct, forbid_unknown_fields=True):
-    """A network as text: the registered model, its options, and the shape of each layer that has one."""
+class Architecture(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A network as text: the registered model, its options, and the shape of each layer that has one.
+
+    Of an `int8` network the layers are those of the float network that was quantized: what it computes stands in its
+    graph, which is stored with its weights and nowhere else.
+    """
 
     model: str
     options: dict[str, bool | int | float | str | None]
     input_shape: tuple[int, int, int]
-    layers: dict[str, tuple[str, dict[str, bool | int | float | list[int] | str | None]]]
+    layers: Layers
+    precision: Literal["fp32", "int8"] = "fp32"
 
 
 def describe(
     model: nn.Module, *, name: str, options: Mapping[str, Any], input_shape: tuple[int, int, int]
 ) -> Architecture:
     """The architecture of a network that was built as the registered model `name` and perhaps resized since."""
-    layers = {}
-    for path, module in model.named_modules():
-        attributes = SHAPES.get(type(module))
-        if attributes is not None:
-            layers[path] = (type(module).__name__, {each: _plain(module, each) for each in attributes})
-    return Architecture(name, dict(options), input_shape, layers)
-
-
-def _plain(module: nn.Module, attribute: str) -> Any:
-    value = getattr(module, attribute)
-    if attribute == "bias":
-        return value is not None
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(model, GraphNetwork):
+        return Architecture(name, dict(options), input_shape, model.layers, precision="int8")
+    return Architecture(name, dict(options), input_shape, read_layers(model))
 
 
 def rebuild(architecture: Architecture | Mapping[str, Any], *, seed: int | None = None) -> nn.Module:
@@ -78,11 +56,9 @@ def rebuild(architecture: Architecture | Mapping[str, Any], *, seed: int | None 
     Only models of this installation's registry are built, and only layer shapes are taken from the description.
     ArtifactError where it does not fit.
     """
-    if not isinstance(architecture, Architecture):
-        try:
-            architecture = msgspec.convert(architecture, Architecture)
-        except msgspec.ValidationError as error:
-            raise ArtifactError(f"not an architecture: {error}") from error
+    architecture = _read(architecture)
+    if architecture.precision != "fp32":
+        raise ArtifactError("the layers of an int8 network do not say how it was quantized: it is made again instead")
     with torch.device("meta"):  # shapes without memory
         size = sum(each.numel() for each in _build(architecture).parameters())
     if size > MOST_PARAMETERS:
@@ -93,41 +69,30 @@ def rebuild(architecture: Architecture | Mapping[str, Any], *, seed: int | None 
         return _build(architecture).eval()
 
 
+def _read(architecture: Architecture | Mapping[str, Any]) -> Architecture:
+    if isinstance(architecture, Architecture):
+        return architecture
+    try:
+        return msgspec.convert(architecture, Architecture)
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"not an architecture: {error}") from error
+
+
+def rebuildable(architecture: Mapping[str, Any]) -> bool:
+    """Can the network be built, with random weights, from its recorded architecture alone? Not a quantized one."""
+    return bool(architecture.get("precision", "fp32") == "fp32")
+
+
 def _build(architecture: Architecture) -> nn.Module:
     try:
         model: nn.Module = registry.build_model(architecture.model, architecture.options)
     except UsageError as error:
         raise ArtifactError(str(error)) from error
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"{architecture.model} cannot be built as described: {_first_line(error)}") from error
+        raise ArtifactError(f"{architecture.model} cannot be built as described: {first_line(error)}") from error
     for path, (kind, attributes) in architecture.layers.items():
-        _resize(model, path, kind, attributes)
+        resize(model, path, kind, attributes)
     return model
-
-
-def _resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]) -> None:
-    cls = _BY_NAME.get(kind)
-    try:
-        layer = model.get_submodule(path)
-    except AttributeError:
-        raise ArtifactError(f"{path!r} is no layer of {type(model).__name__}: the model has changed") from None
-    if cls is None or type(layer) is not cls or set(attributes) != set(SHAPES[cls]):
-        raise ArtifactError(f"layer {path!r} is a {type(layer).__name__}, the description says {kind!r}")
-    if all(_plain(layer, name) == value for name, value in attributes.items()):
-        return
-    if any(isinstance(value, int) and not 0 <= value <= MOST_CHANNELS for value in attributes.values()):
-        raise ArtifactError(f"layer {path!r} has an impossible size")
-    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in attributes.items()}
-    try:
-        resized = cls(**arguments)
-    except (TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
-        raise ArtifactError(f"layer {path!r} cannot be built: {_first_line(error)}") from error
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, resized)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def sha256_file(path: Path) -> str:
@@ -151,7 +116,9 @@ def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapp
     content = weights_bytes(model)
     digest = hashlib.sha256(content).hexdigest()
     write_atomically(folder / WEIGHTS, content)
-    _describe(folder, {"sha256": digest, "architecture": msgspec.to_builtins(architecture), "facts": dict(facts)})
+    graph = {"graph": graphs.describe(model)} if isinstance(model, GraphNetwork) else {}
+    described = {"sha256": digest, "architecture": msgspec.to_builtins(architecture), **graph, "facts": dict(facts)}
+    _describe(folder, described)
     return digest
 
 
@@ -194,19 +161,35 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
         raise ArtifactError(
             f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again"
         )
-    model = rebuild(description.get("architecture", {}))
     try:
-        model.load_state_dict(safetensors.torch.load(content))
+        model = _restore(description, safetensors.torch.load(content))
     except (RuntimeError, safetensors.SafetensorError) as error:
-        raise ArtifactError(f"{weights} does not fit its description: {_first_line(error)}") from error
+        raise ArtifactError(f"{weights} does not fit its description: {first_line(error)}") from error
     return model.to(device=device)
 
 
+def _restore(description: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
+    """The network of a stored description with these weights; RuntimeError where they are another network's."""
+    architecture = _read(description.get("architecture", {}))
+    if architecture.precision == "int8":
+        tensors = {name.removeprefix(graphs.PREFIX): tensor for name, tensor in tensors.items()}
+        return graphs.rebuild(description.get("graph", {}), tensors, architecture.layers, architecture.input_shape)
+    model = rebuild(architecture)
+    model.load_state_dict(tensors)
+    return model
+
+
 def randomise(model: nn.Module, seed: int) -> nn.Module:
-    """Redraw every parameter of a network in place (the value-blind control): same shapes, dense normal values."""
+    """Redraw every parameter of a network in place (the value-blind control): same shapes and types, dense values.
+
+    Normal ones; where they are int8, all 256 equally likely.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
+            if parameter.dtype == torch.int8:
+                parameter.copy_(torch.randint(-128, 128, parameter.shape, generator=generator))
+                continue
             fan_in = max(1, parameter[0].numel()) if parameter.dim() > 1 else 1
             drawn = torch.randn(parameter.shape, generator=generator) * fan_in**-0.5
             parameter.copy_(drawn.to(parameter))

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import artifacts
+from suite import artifacts, graphs
 from suite.artifacts import DESCRIPTION, WEIGHTS
 from suite.errors import ArtifactError
 
@@ -241,3 +241,73 @@ def test_randomised_model_keeps_its_shapes_and_no_value(tiny_model: nn.Module) -
 def test_saved_bytes_are_plain_safetensors(stored: Path, tiny_model: nn.Module) -> None:
     found = safetensors.torch.load_file(stored / WEIGHTS)
     assert found.keys() == tiny_model.state_dict().keys()
+
+
+# ------------------------------------------------------------------------------------------------------------ quantized
+
+
+@pytest.fixture
+def quantized(tiny_model: nn.Module) -> graphs.GraphNetwork:
+    """The tiny network as a graph with the weights of its head rounded to int8."""
+    free = ({0: torch.export.Dim.DYNAMIC},)
+    exported = torch.export.export(tiny_model, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=free).module()
+    network = graphs.portable(exported, tiny_model, (3, 32, 32))
+    plain = graphs.describe(network)
+    held = {name.removeprefix(graphs.PREFIX): tensor for name, tensor in network.state_dict().items()}
+    call = plain["nodes"][-1]
+    name = call[1][1]["tensor"]
+    scales = held[name].abs().amax(dim=1) / 127
+    held |= {name: (held[name] / scales[:, None]).round().to(torch.int8), "t901": scales,
+             "t902": torch.zeros(10, dtype=torch.int64)}  # fmt: skip
+    weight = [{"tensor": name}, {"tensor": "t901"}, {"tensor": "t902"}, 0, -128, 127, {"dtype": "int8"}]
+    plain["nodes"][-1:] = [["quantized_decomposed.dequantize_per_channel.default", weight], call]
+    call[1][1] = {"node": len(plain["nodes"]) - 1}
+    plain["output"] += 1
+    return graphs.rebuild(plain, held, network.layers, (3, 32, 32))
+
+
+def test_quantized_network_comes_back_bit_equal(quantized: graphs.GraphNetwork, tmp_path: Path) -> None:
+    assert 0 < quantized.quantized_share < 1
+    artifacts.save(quantized, tmp_path, describe(quantized), {})
+    loaded = artifacts.load(tmp_path)
+    state = quantized.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.state_dict().items())
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), quantized(images))
+
+
+def test_recorded_architecture_of_a_quantized_network_is_that_of_the_float_one(
+    quantized: graphs.GraphNetwork, tiny_model: nn.Module
+) -> None:
+    own, plain = (artifacts.msgspec.to_builtins(describe(model)) for model in (quantized, tiny_model))
+    assert own == plain | {"precision": "int8"}, "layers and no graph; a float network says nothing of precision"
+    assert artifacts.rebuildable(plain) and not artifacts.rebuildable(own)
+    with pytest.raises(ArtifactError, match="it is made again instead"):
+        artifacts.rebuild(own, seed=0)
+
+
+@pytest.mark.parametrize("change", [
+    lambda plain: plain.pop("graph"),
+    lambda plain: plain["graph"]["nodes"].append(["builtins.exec", ["import os"]]),
+    lambda plain: plain["architecture"].update(precision="int4"),
+    lambda plain: plain["architecture"].pop("precision"),
+    lambda plain: plain["architecture"].update(input_shape=[3, 10**6, 10**6]),
+])  # fmt: skip
+def test_stored_graph_that_does_not_fit_is_refused(
+    quantized: graphs.GraphNetwork, tmp_path: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    artifacts.save(quantized, tmp_path, describe(quantized), {})
+    alter(tmp_path, change)
+    with pytest.raises(ArtifactError) as caught:
+        artifacts.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_randomised_integers_keep_their_type_and_are_not_mostly_zero(quantized: graphs.GraphNetwork) -> None:
+    model = artifacts.randomise(copy.deepcopy(quantized), seed=3)
+    (drawn,) = [each for each in model.parameters() if each.dtype == torch.int8]
+    assert float((drawn == 0).double().mean()) < 0.05
+    assert any(
+        not torch.equal(fresh, old) for fresh, old in zip(model.parameters(), quantized.parameters(), strict=True)
+    )

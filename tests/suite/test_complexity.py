@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from suite import artifacts, complexity
+from suite import artifacts, complexity, graphs
 
 
 class Small(nn.Module):
@@ -80,3 +80,32 @@ def test_zeros_shrink_the_compressed_size_alone() -> None:
     assert two["size_bytes"] == one["size_bytes"]
     assert two["size_bytes_compressed"] < one["size_bytes_compressed"]
     assert two["parameters"] == one["parameters"] and two["macs"] == one["macs"]
+
+
+@pytest.fixture
+def quantized() -> graphs.GraphNetwork:
+    """A convolution of 2 x 3 integers, two of them zero, with a bias, whose input is rounded to 8 bits."""
+    dtype = {"dtype": "uint8"}
+    plain = {
+        "nodes": [
+            ["quantized_decomposed.quantize_per_tensor.default", [{"node": 0}, 0.1, 128, 0, 255, dtype]],
+            ["quantized_decomposed.dequantize_per_tensor.default", [{"node": 1}, 0.1, 128, 0, 255, dtype]],
+            [
+                "quantized_decomposed.dequantize_per_channel.default",
+                [{"tensor": "t0"}, {"tensor": "t1"}, {"tensor": "t2"}, 0, -128, 127, {"dtype": "int8"}],
+            ],
+            ["aten.conv2d.default", [{"node": 2}, {"node": 3}, {"tensor": "t3"}]],
+        ],
+        "output": 4,
+        "parameters": ["t0", "t3"],
+    }
+    weight = torch.tensor([[1, 0, -3], [5, 0, 127]], dtype=torch.int8)[:, :, None, None]
+    held = {"t0": weight, "t1": torch.rand(2), "t2": torch.zeros(2, dtype=torch.int64), "t3": torch.tensor([1.0, 2.0])}
+    return graphs.rebuild(plain, held, {}, (3, 16, 16))
+
+
+def test_int8_values_count_as_what_they_stand_for(quantized: graphs.GraphNetwork) -> None:
+    found = complexity.complexity(quantized, (3, 16, 16))
+    assert found["parameters"] == 6 + 2, "scales and zero points are no parameters"
+    assert found["nonzero_parameters"] == 4 + 2
+    assert found["macs"] == 16 * 16 * 6

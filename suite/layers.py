@@ -1,0 +1,78 @@
+"""The layers that a method may resize, as plain data: what each is rebuilt from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from suite.errors import ArtifactError
+
+#: A network's layers by path: the kind of each, and the attributes from which it is rebuilt.
+Layers = dict[str, tuple[str, dict[str, bool | int | float | list[int] | str | None]]]
+
+#: Layer kinds that a method may resize, with the attributes from which each is rebuilt.
+SHAPES: Mapping[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias"),
+    nn.ConvTranspose2d: (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "output_padding",
+        "groups",
+        "bias",
+        "dilation",
+    ),
+    nn.Linear: ("in_features", "out_features", "bias"),
+    nn.BatchNorm2d: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+}
+_BY_NAME: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in SHAPES}
+#: No network that we would rebuild is wider; a hostile description cannot ask for terabytes.
+MOST_CHANNELS = 65_536
+
+
+def read_layers(model: nn.Module) -> Layers:
+    """The shape of each layer that has one."""
+    layers: Layers = {}
+    for path, module in model.named_modules():
+        attributes = SHAPES.get(type(module))
+        if attributes is not None:
+            layers[path] = (type(module).__name__, {each: _plain(module, each) for each in attributes})
+    return layers
+
+
+def _plain(module: nn.Module, attribute: str) -> Any:
+    value = getattr(module, attribute)
+    if attribute == "bias":
+        return value is not None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]) -> None:
+    """Give one layer of a network the described shape, in place; ArtifactError where it does not fit."""
+    cls = _BY_NAME.get(kind)
+    try:
+        layer = model.get_submodule(path)
+    except AttributeError:
+        raise ArtifactError(f"{path!r} is no layer of {type(model).__name__}: the model has changed") from None
+    if cls is None or type(layer) is not cls or set(attributes) != set(SHAPES[cls]):
+        raise ArtifactError(f"layer {path!r} is a {type(layer).__name__}, the description says {kind!r}")
+    if all(_plain(layer, name) == value for name, value in attributes.items()):
+        return
+    if any(isinstance(value, int) and not 0 <= value <= MOST_CHANNELS for value in attributes.values()):
+        raise ArtifactError(f"layer {path!r} has an impossible size")
+    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in attributes.items()}
+    try:
+        resized = cls(**arguments)
+    except (TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
+        raise ArtifactError(f"layer {path!r} cannot be built: {first_line(error)}") from error
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, resized)
+
+
+def first_line(error: Exception) -> str:
+    """An exception's message without what follows its first line."""
+    return str(error).partition("\n")[0]
