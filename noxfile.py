@@ -46,7 +46,7 @@ def accuracy(session: nox.Session) -> None:
 @nox.session(name="bench-cpu")
 def bench_cpu(session: nox.Session) -> None:
     """Latency and memory on the CPU through pytest-benchmark; options as `python -m suite bench`."""
-    install(session)
+    install(session, "onnx")  # for the rows of ONNX Runtime
     session.run("python", "-m", "suite", "bench", "--device", "cpu", *session.posargs)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from models import register_model as register_model
     from suite.errors import SuiteError as SuiteError
     from suite.errors import Unsupported as Unsupported
+    from suite.export import load_model as load_model
     from suite.graphs import GraphNetwork as GraphNetwork
     from suite.graphs import portable as portable
     from suite.registry import register_method as register_method
@@ -22,6 +23,7 @@ _PLACES = {
     "register_model": "models",
     "SuiteError": "suite.errors",
     "Unsupported": "suite.errors",
+    "load_model": "suite.export",
     "GraphNetwork": "suite.graphs",
     "portable": "suite.graphs",
     "register_method": "suite.registry",
@@ -39,6 +41,7 @@ __all__ = [
     "Unsupported",
     "Workbench",
     "kept_channels",
+    "load_model",
     "portable",
     "register_method",
     "register_model",

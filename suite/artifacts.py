@@ -162,13 +162,13 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
             f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again"
         )
     try:
-        model = _restore(description, safetensors.torch.load(content))
+        model = restore(description, safetensors.torch.load(content))
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise ArtifactError(f"{weights} does not fit its description: {first_line(error)}") from error
     return model.to(device=device)
 
 
-def _restore(description: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
+def restore(description: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
     """The network of a stored description with these weights; RuntimeError where they are another network's."""
     architecture = _read(description.get("architecture", {}))
     if architecture.precision == "int8":

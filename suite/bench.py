@@ -5,22 +5,24 @@ Whoever measures holds `machine.device_lock` for as long as it goes on: rows tha
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import child, machine, memory, stats
+from suite import child, machine, memory, stats, subjects
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.records import MOST_SAMPLES, significant
+from suite.subjects import Exported, Place
+from suite.subjects import Row as Row
+from suite.subjects import Subject as Subject
 from suite.tasks import PROFILES
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from suite.latency import Ask, Timing
+    from suite.latency import Ask, Networks, Timing
 
 #: Seconds that the pairs of one row may take, the pilot included, by profile (DESIGN section 7).
 SECONDS: Mapping[str, float] = {"smoke": 2.0, "quick": 8.0, "full": 60.0}
@@ -28,48 +30,18 @@ PROCESSES: Mapping[str, int] = {"smoke": 1, "quick": 3, "full": 3}
 #: A child's start, its models' loading, pytest's collection; a memory row's four children (measured on two cores).
 CHILD_SECONDS = 0.5
 MEMORY_SECONDS = 2.0
+#: What comes on top for a row of a backend: the first network compiled or exported in a run, and each process of a row.
+BACKEND_SECONDS: Mapping[str, tuple[float, float]] = {"eager": (0, 0), "compile": (10, 10), "onnxruntime": (15, 1)}
 #: Five pairs of a slow network may overrun a row's limit; a child that takes longer than this has hung.
 PATIENCE_SECONDS = 300.0
+#: Compiling is not measuring: a child that compiles has so much longer.
+COMPILE_PATIENCE_SECONDS = 900.0
 #: The share of the processors above which others disturb a row (DESIGN section 7).
 CONTENDED = 0.05
-BACKENDS = ("eager",)
+BACKENDS = ("eager", "compile", "onnxruntime")
 #: What the compressed network computes in. Neither asks for a conversion: an INT8 network is stored as one.
 PRECISIONS = ("fp32", "int8")
 PLUGIN = "prunemark-row"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: a compressed network against its dense one, by the folders where they are stored.
-
-    Where a folder is None its architecture (DESIGN section 8) is rebuilt with random weights. The same network on both
-    sides is allowed: an A/A comparison, as for the method `dense`.
-    """
-
-    key: str
-    compressed: Path | None = None
-    dense: Path | None = None
-    architecture: Mapping[str, Any] | None = None
-    dense_architecture: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """The conditions of a measurement, named as in a record. `threads` are those of the CPU, of the host on CUDA."""
-
-    batch_size: int
-    threads: int
-    backend: str = "eager"
-    precision: str = "fp32"
-    cache: str = "hot"
-    timing: str | None = None
-
-    @property
-    def conditions(self) -> dict[str, Any]:
-        """The record's `conditions`; `timing` is a CUDA row's alone."""
-        given = {"batch_size": self.batch_size, "threads": self.threads, "backend": self.backend,
-                 "precision": self.precision, "cache": self.cache}  # fmt: skip
-        return given if self.timing is None else {**given, "timing": self.timing}
 
 
 @dataclass(frozen=True)
@@ -86,9 +58,10 @@ class Measurement:
 
 
 def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128) -> tuple[Row, ...]:
-    """The rows that are measured for every cell; `all` adds the other batch x thread combinations, and `cold`.
+    """The rows that are measured for every float32 cell; `as_precision` makes those of another from them.
 
-    UsageError for an unknown device or set of rows.
+    `all` adds the other batch x thread combinations, `cold`, and on the CPU torch.compile and ONNX Runtime. UsageError
+    for an unknown device or set of rows.
     """
     if device not in machine.DEVICES:
         raise UsageError(f"unknown device {device!r}: choose one of {', '.join(machine.DEVICES)}")
@@ -101,16 +74,34 @@ def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128
         cores = machine.usable_cores()
         found = [Row(1, 1), Row(large_batch, cores)]
         others = [Row(1, cores), Row(large_batch, 1)]
+        others += [replace(row, backend=backend) for backend in BACKENDS[1:] for row in found]
     if rows == "all":
         found += [*others, *(replace(row, cache="cold") for row in found)]
     return tuple(dict.fromkeys(found))  # one core: some of them are the same
+
+
+def as_precision(rows: Iterable[Row], precision: str) -> tuple[Row, ...]:
+    """The rows of a network that computes in `precision`: an INT8 one is measured compiled where others are eager."""
+    if precision == "fp32":
+        return tuple(rows)
+    changed = (replace(row, precision=precision) for row in rows)
+    return tuple(
+        dict.fromkeys(
+            replace(row, backend="compile") if row.backend == "eager" and row.timing is None else row for row in changed
+        )
+    )
 
 
 def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency") -> float:
     """What measuring one cell's rows will take, in seconds; slow networks, of which few pairs fit, take longer."""
     _check_profile(profile)
     each = MEMORY_SECONDS if kind == "memory" else SECONDS[profile] + PROCESSES[profile] * CHILD_SECONDS
-    return sum(each for _ in rows)
+    processes = 4 if kind == "memory" else PROCESSES[profile]
+    found = 0.0
+    for row in rows:
+        first, every = BACKEND_SECONDS.get(row.backend, (0, 0))
+        found += each + first + processes * every
+    return found
 
 
 def measure(
@@ -121,25 +112,27 @@ def measure(
     device: str,
     kind: str = "latency",
     timeout_seconds: float | None = None,
+    scratch: Path | None = None,
 ) -> Measurement:
     """Measure one row of one subject. A failure is a Measurement too: its status and a one-line reason say what failed.
 
-    `kind` is `latency` or `memory`; `timeout_seconds` limits each child process. UsageError or DeviceError where no
-    row can be measured at all.
+    `kind` is `latency` or `memory`; `timeout_seconds` limits each child process; `scratch` is a folder of this run's
+    own where compiled code and exported networks wait for the next row (None: a temporary one). UsageError or
+    DeviceError where no row can be measured at all.
     """
     if kind not in ("latency", "memory"):
         raise UsageError(f"unknown kind {kind!r}: choose one of latency, memory")
     _check_profile(profile)
     machine.require_device(device)
-    limit = timeout_seconds or PATIENCE_SECONDS + 2 * SECONDS[profile]
+    limit = timeout_seconds or (
+        PATIENCE_SECONDS + 2 * SECONDS[profile] + (COMPILE_PATIENCE_SECONDS if row.backend != "eager" else 0)
+    )
     try:
-        if row.backend not in BACKENDS:
-            raise Unsupported(f"backend {row.backend!r} is not measured yet: {', '.join(BACKENDS)} is")
-        if row.precision not in PRECISIONS:
-            raise Unsupported(f"precision {row.precision!r} is not measured yet: {', '.join(PRECISIONS)} are")
-        if kind == "memory":
-            return _measure_memory(subject, row, device, limit)
-        return _measure_latency(subject, row, profile, device, limit)
+        _require(row, device)
+        with _own_folder(scratch, row) as folder:
+            if kind == "memory":
+                return _measure_memory(subject, row, Place(device, folder, limit))
+            return _measure_latency(subject, row, profile, Place(device, folder, limit))
     except SuiteError as error:
         status, reason = child.failure(error)
         return Measurement(kind, row.conditions, status, reason, {}, [], {})
@@ -153,17 +146,20 @@ def measure_noise_floor(
     device: str,
     architecture: Mapping[str, Any] | None = None,
     timeout_seconds: float | None = None,
+    scratch: Path | None = None,
 ) -> Measurement:
     """A/A: two copies of one network, stored or rebuilt, measured against each other as any row is.
 
     `noise_floor` is the share by which they seem to differ at most, bias and half-width together.
     """
     subject = Subject("noise-floor", folder, folder, architecture, architecture)
-    found = measure(subject, row, profile=profile, device=device, timeout_seconds=timeout_seconds)
+    found = measure(subject, row, profile=profile, device=device, timeout_seconds=timeout_seconds, scratch=scratch)
     metrics = dict(found.metrics)
     if found.status == "ok":
         spread = stats.Interval(*(float(metrics[f"speedup{end}"] or 0) for end in ("", "_low", "_high")))
         metrics["noise_floor"] = stats.noise_floor(spread)
+    for name in ("dense_eager_seconds", "speedup_over_eager", "speedup_over_eager_low", "speedup_over_eager_high"):
+        metrics.pop(name, None)
     notes = {name: value for name, value in found.notes.items() if name != "value_blind_speedup"}
     return replace(found, kind="noise-floor", metrics=metrics, notes=notes)
 
@@ -173,23 +169,68 @@ def _check_profile(profile: str) -> None:
         raise UsageError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
 
 
+def _require(row: Row, device: str) -> None:
+    """Unsupported where no network can be measured in that way, or only simulated."""
+    if row.backend not in BACKENDS:
+        raise Unsupported(f"backend {row.backend!r} is not measured yet: {', '.join(BACKENDS)} are")
+    if row.precision not in PRECISIONS:
+        raise Unsupported(f"precision {row.precision!r} is not measured yet: {', '.join(PRECISIONS)} are")
+    if row.precision == "int8" and device == "cuda":
+        raise Unsupported("no INT8 convolution kernel on CUDA: the time would be of a simulation in float32")
+    if row.precision == "int8" and row.backend == "eager":
+        raise Unsupported("not compiled, an INT8 graph is a simulation in float32: backend compile measures it")
+    if row.backend != "eager" and device == "cuda":
+        raise Unsupported(f"backend {row.backend} is measured on the CPU alone so far")
+
+
+@contextlib.contextmanager
+def _own_folder(scratch: Path | None, row: Row) -> Iterator[Path]:
+    if scratch is not None or row.backend == "eager":
+        yield scratch or Path()
+        return
+    with tempfile.TemporaryDirectory(prefix="prunemark-") as folder:
+        yield Path(folder)
+
+
+def _exported(subject: Subject, row: Row, place: Place) -> Exported:
+    """The row's networks as ONNX files, which a process of its own writes: what exports is not what is measured."""
+    if row.backend != "onnxruntime":
+        return Exported()
+    return child.run(subjects.export, subject, row, place, seconds=place.limit)
+
+
 # --------------------------------------------------------------------------------------------------------------- memory
 
 
-def _measure_memory(subject: Subject, row: Row, device: str, limit: float) -> Measurement:
-    ask = memory.Ask(subject.compressed, subject.architecture, row.batch_size, row.threads, device)
-    compressed = memory.measure(ask, seconds=limit)
-    dense = memory.measure(replace(ask, folder=subject.dense, architecture=subject.dense_architecture), seconds=limit)
+def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
+    exported = _exported(subject, row, place)
+    ask = memory.Ask(
+        subject.compressed,
+        subject.architecture,
+        row.batch_size,
+        row.threads,
+        place.device,
+        row.backend,
+        row.precision,
+        place.folder,
+        exported.files.get("compressed"),
+        exported.files.get(subjects.WARM_UP),
+    )
+    other = replace(
+        ask,
+        folder=subject.dense,
+        architecture=subject.dense_architecture,
+        precision=None,
+        onnx=exported.files.get("dense"),
+    )
+    empty = memory.without_model(ask, seconds=place.limit)
+    compressed, dense = (memory.measure(each, seconds=place.limit, empty=empty) for each in (ask, other))
     metrics: dict[str, Any] = {"peak_bytes": compressed.peak_bytes, "dense_peak_bytes": dense.peak_bytes}
-    notes = _weights_notes(compressed.weights, dense.weights)
+    notes: dict[str, Any] = subjects.weights_notes(compressed.weights, dense.weights)
+    notes |= subjects.kernel_notes(max(exported.kernels, compressed.kernels))
     if compressed.reserved_bytes is not None:
         notes |= {"reserved_bytes": compressed.reserved_bytes, "dense_reserved_bytes": dense.reserved_bytes}
     return Measurement("memory", row.conditions, "ok", None, metrics, [], notes)
-
-
-def _weights_notes(compressed: str, dense: str) -> dict[str, Any]:
-    given = {"weights": compressed, "dense_weights": dense}
-    return {name: weights for name, weights in given.items() if weights == "random"}
 
 
 # -------------------------------------------------------------------------------------------------------------- latency
@@ -200,14 +241,15 @@ class Timed:
     """What one process answers."""
 
     timing: Timing
-    weights: tuple[str, str]  # of the compressed network, of the dense one: stored or random
+    notes: dict[str, Any]
 
 
-def _measure_latency(subject: Subject, row: Row, profile: str, device: str, limit: float) -> Measurement:
+def _measure_latency(subject: Subject, row: Row, profile: str, place: Place) -> Measurement:
+    exported = _exported(subject, row, place)
     runs: list[Timed] = []
     for _ in range(PROCESSES[profile]):
         schedule = runs[0].timing.schedule if runs else None
-        runs.append(child.run(_time_in_pytest, subject, row, profile, device, schedule, seconds=limit))
+        runs.append(child.run(_time_in_pytest, subject, row, profile, place, schedule, exported, seconds=place.limit))
     timings = [run.timing for run in runs]
     pairs = [pair for timing in timings for pair in timing.pairs]
     speedup = stats.paired_speedup([timing.pairs for timing in timings])
@@ -220,8 +262,14 @@ def _measure_latency(subject: Subject, row: Row, profile: str, device: str, limi
         "pairs": len(pairs),
         "converged": timings[0].schedule.converged,
     }
+    if any(timing.eager for timing in timings):
+        beside = [timing.eager for timing in timings]
+        metrics["dense_eager_seconds"] = stats.median([dense for pairs in beside for dense, _ in pairs])
+        over_eager = stats.paired_speedup(beside)
+        metrics["speedup_over_eager"] = over_eager.value
+        metrics |= {"speedup_over_eager_low": over_eager.low, "speedup_over_eager_high": over_eager.high}
     samples = [[significant(dense), significant(compressed)] for dense, compressed in stats.thin(pairs, MOST_SAMPLES)]
-    notes = _weights_notes(*runs[0].weights) | _timing_notes(timings)
+    notes = runs[0].notes | _timing_notes(timings)
     return Measurement("latency", row.conditions, "ok", None, metrics, samples, notes)
 
 
@@ -231,8 +279,6 @@ def _timing_notes(timings: list[Timing]) -> dict[str, Any]:
         "processes": len(timings),
         "dense_passes": schedule.timed[0],
         "compressed_passes": schedule.timed[1],
-        "dense_subnormals": timings[0].subnormals[0],
-        "subnormals": timings[0].subnormals[1],
     }
     shares = [timing.others_cpu for timing in timings if timing.others_cpu is not None]
     if shares:
@@ -253,8 +299,8 @@ class RowPlugin:
 
     __name__ = PLUGIN
 
-    def __init__(self, dense: nn.Module, compressed: nn.Module, inputs: torch.Tensor, ask: Ask) -> None:
-        self.dense, self.compressed, self.inputs, self.ask = dense, compressed, inputs, ask
+    def __init__(self, networks: Networks, ask: Ask) -> None:
+        self.networks, self.ask = networks, ask
         self.timing: Timing | None = None
         self.error: Exception | None = None
 
@@ -262,7 +308,7 @@ class RowPlugin:
         from suite import latency
 
         try:
-            self.timing = latency.measure(benchmark, self.dense, self.compressed, self.inputs, self.ask)
+            self.timing = latency.measure(benchmark, self.networks, self.ask)
         except Exception as error:
             self.error = error
             raise
@@ -278,25 +324,22 @@ def test_latency(benchmark: Any, request: Any) -> None:
     plugin.measure(benchmark)
 
 
-def _time_in_pytest(subject: Subject, row: Row, profile: str, device: str, schedule: Any) -> Timed:
+def _time_in_pytest(subject: Subject, row: Row, profile: str, place: Place, schedule: Any, exported: Exported) -> Timed:
     """One process's share of a row, timed by pytest-benchmark in a pytest that nothing around it configures."""
     import pytest
 
-    from suite import artifacts, latency
+    from suite import latency
 
     ask = latency.Ask(
-        device=device,
+        device=place.device,
         threads=row.threads,
         cold=row.cache == "cold",
-        blind=row.batch_size == 1,
         seconds=SECONDS[profile],
         processes=PROCESSES[profile],
         schedule=schedule,
     )
-    with latency.quiet_process(ask):
-        dense, shape, dense_weights = artifacts.network(subject.dense, subject.dense_architecture)
-        compressed, _, weights = artifacts.network(subject.compressed, subject.architecture)
-        plugin = RowPlugin(dense, compressed, artifacts.random_input(row.batch_size, shape), ask)
+    with latency.quiet_process(ask), subjects.ready(subject, row, place, exported) as (networks, notes):
+        plugin = RowPlugin(networks, ask)
         for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DEBUG"):
             os.environ.pop(name, None)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -312,4 +355,4 @@ def _time_in_pytest(subject: Subject, row: Row, profile: str, device: str, sched
         raise plugin.error
     if plugin.timing is None:
         raise SuiteError(f"pytest ended with exit code {int(code)} before it measured anything")
-    return Timed(plugin.timing, (weights, dense_weights))
+    return Timed(plugin.timing, notes)

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from suite import plan, records, registry
-from suite.errors import DataError, RecordError, SuiteError, UsageError
+from suite.errors import RecordError, SuiteError, UsageError
+from suite.options import Parser, add_cell_options, cells_of, require_profile, session_of
 from suite.plan import Cell
 from suite.progress import Progress, duration
-from suite.tasks import PROFILES
 
 if TYPE_CHECKING:
-    from suite.execute import Outcome, Session
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are ours: one line, with the nearest option."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help)")
+    from suite.execute import Outcome
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,13 +56,14 @@ def _parser() -> Parser:
     listing.add_argument("what", choices=("tasks", "methods", "studies"))
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
-    _cell_options(command("run", _run, "train, compress and evaluate cells"))
-    _cell_options(command("bench", _bench, "measure latency and memory of cells (compressing first what is missing)"))
+    add_cell_options(command("run", _run, "train, compress and evaluate cells"))
+    measured = command("bench", _bench, "measure latency and memory of cells (compressing first what is missing)")
+    add_cell_options(measured)
     study = command("study", _study, "run every cell of a paper's table or figure")
     study.add_argument("name")
-    _cell_options(study)
+    add_cell_options(study)
     planned = command("plan", _plan, "which cells there are, which are owed, what they will cost")
-    _cell_options(planned)
+    add_cell_options(planned)
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
@@ -80,6 +73,10 @@ def _parser() -> Parser:
     site = command("site", _site, "build the leaderboard's pages")
     site.add_argument("--results", type=Path, default=Path("results"))
     site.add_argument("--out", type=Path, default=Path("site/public"))
+    handed = command("export", _export, "hand over one cell's compressed model as a file (--force overwrites it)")
+    add_cell_options(handed)
+    handed.add_argument("--format", required=True, help="safetensors, onnx or pt2")
+    handed.add_argument("--out", type=Path, required=True, metavar="FILE")
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
     conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
@@ -91,126 +88,21 @@ def _parser() -> Parser:
     return parser
 
 
-def _cell_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--task", action="append", default=[], metavar="T", help="repeatable; default: every task whose data is there")
-    add("--method", action="append", default=[], metavar="M", help="repeatable; default: every method")
-    add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a hyperparameter; replaces the standard points",
-    )
-    add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
-    add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
-    add("--profile", default="full", help="smoke (seconds), quick (minutes on a CPU), full (the recipe that counts)")
-    add("--device", default="cpu", help="cpu or cuda")
-    add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
-    add("--results", type=Path, default=Path("results"))
-    add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
-    add("--executor", default="local")
-    add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
-    add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
-    add("--force", action="store_true", help="measure again what is fresh")
-    add("--json", action="store_true", help="records on standard output, one a line")
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
-
-
-def _seed(text: str) -> int:
-    value = _whole(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**31 - 1}")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = _whole(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
-# ---------------------------------------------------------------------------------------------------- options -> cells
-
-
-def _settings(options: argparse.Namespace) -> dict[str, str]:
-    settings: dict[str, str] = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {text}: write it as name=value")
-        if name in settings:
-            raise UsageError(f"--set {name} is given twice, as {settings[name]} and as {value}: leave one out")
-        settings[name] = value
-    return settings
-
-
-def _require_profile(profile: str) -> None:
-    if profile not in PROFILES:
-        near = difflib.get_close_matches(profile, PROFILES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROFILES)}."
-        raise UsageError(f"unknown profile {profile!r}: {hint}")
-
-
-def _cells(options: argparse.Namespace) -> tuple[Cell, ...]:
-    _require_profile(options.profile)
-    names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
-    if not names:
-        raise DataError("no task's data is there: name one with --task to see how to get it")
-    methods = [registry.method(name) for name in options.method or registry.catalogue().methods]
-    return plan.cells(
-        [registry.task(name) for name in names],
-        methods,
-        settings=_settings(options),
-        seeds=options.seed or [0],
-        profile=options.profile,
-        which=options.points,
-    )
-
-
-def _data_is_there(task: str, options: argparse.Namespace) -> bool:
-    from suite import data
-
-    return data.is_there(registry.task(task).data, options.data or data.default_root())
-
-
-def _session(options: argparse.Namespace) -> Session:
-    from suite import artifacts, data, execute, machine, run
-
-    machine.require_device(options.device)
-    execute.executor_called(options.executor)
-    if options.data is not None and not options.data.is_dir():
-        raise UsageError(f"no such folder: {options.data} (--data)")
-    places = run.Places(
-        options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results
-    )
-    return execute.Session(
-        places, options.device, run.provenance(), Progress(), force=options.force, workers=options.workers
-    )
-
-
 # ------------------------------------------------------------------------------------------------------------ commands
 
 
 def _run(options: argparse.Namespace) -> int:
-    cells = _cells(options)  # before torch is loaded: a misspelt name is answered at once
+    cells = cells_of(options)  # before torch is loaded: a misspelt name is answered at once
     from suite import execute
 
-    return _report(execute.compress(cells, _session(options), options.executor), options)
+    return _report(execute.compress(cells, session_of(options), options.executor), options)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    cells = _cells(options)
+    cells = cells_of(options)
     from suite import bench, execute
 
-    session = _session(options)
+    session = session_of(options)
     rows = bench.standard_rows(options.device, options.rows)
     seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory"))
     total = duration(seconds * len(cells))
@@ -221,7 +113,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _study(options: argparse.Namespace) -> int:
     from suite.studies import studies
 
-    _require_profile(options.profile)
+    require_profile(options.profile)
     if options.task or options.method or options.set or options.points != "all":
         raise UsageError("a study fixes its cells: leave out --task, --method, --set and --points")
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
@@ -232,7 +124,7 @@ def _study(options: argparse.Namespace) -> int:
     ]
     from suite import execute
 
-    return _report(execute.compress(cells, _session(options), options.executor), options)
+    return _report(execute.compress(cells, session_of(options), options.executor), options)
 
 
 def _report(outcomes: Any, options: argparse.Namespace) -> int:
@@ -262,7 +154,7 @@ def _plan(options: argparse.Namespace) -> int:
     from suite import artifacts, bench, cost, execute, machine
 
     rows = bench.standard_rows(options.device, options.rows)
-    cells = _cells(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
+    cells = cells_of(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
     found, _ = records.read_results(options.results)
     standing = plan.standing(found)
     known = {record.cell for record in found if record.kind == "accuracy"}
@@ -275,7 +167,8 @@ def _plan(options: argparse.Namespace) -> int:
         seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone)
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds)})
     training = cost.estimate_seconds(owed, options.device, trained)
-    jobs, _ = execute.owed(execute.jobs(cells, rows), found, machine.identity().slug, options.device)
+    asked = execute.jobs(cells, rows, options.artifacts or artifacts.default_root())
+    jobs, _ = execute.owed(asked, found, machine.identity().slug, options.device)
     measuring = sum(bench.estimate_seconds([job.row], options.profile, kind=job.kind) for job in jobs)
     if options.json:
         total = {
@@ -344,6 +237,17 @@ def _site(options: argparse.Namespace) -> int:
     if not options.results.is_dir():
         raise RecordError(f"no such folder: {options.results} (--results)")
     print(render.build(options.results, options.out))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    cells = cells_of(options)
+    from suite import artifacts, export
+
+    root = options.artifacts or artifacts.default_root()
+    done = export.export(cells, options.out, options.format, root=root, force=options.force)
+    Progress(silent=options.json).say("\n".join(done.lines))
+    print(json.dumps(done.facts) if options.json else done.snippet)
     return 0
 
 

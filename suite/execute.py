@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -138,6 +139,9 @@ def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+#: The family of the methods whose models compute in INT8.
+QUANTIZATION = "quantization"
+
 EXECUTORS: Mapping[str, Callable[[Sequence[Cell], Session], Iterator[Record]]] = {"local": _local}
 
 
@@ -146,24 +150,37 @@ EXECUTORS: Mapping[str, Callable[[Sequence[Cell], Session], Iterator[Record]]] =
 
 @dataclass(frozen=True)
 class Job:
-    """One row to measure: a cell's latency or memory, or the noise floor of a task's dense model."""
+    """One row to measure: a cell's latency or memory, or the noise floor of a dense model (INT8: of the cell's own)."""
 
     cell: Cell
     row: Row
     kind: str
 
 
-def jobs(cells: Iterable[Cell], rows: Sequence[Row]) -> list[Job]:
-    """Every row of every cell: the noise floor first, then latency and memory."""
+def jobs(cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None) -> list[Job]:
+    """Every row of every cell, in the precision that its model in `root` has: noise floors, then latency and memory."""
     cells = list(cells)
     found = []
+    precisions = {cell.key: _precision(cell, root) for cell in cells}
     dense = list({cell.dense.key: cell.dense for cell in cells}.values())
     for task in dict.fromkeys(cell.task for cell in dense):
         first = next(cell for cell in dense if cell.task == task)
         found += [Job(first, row, "noise-floor") for row in rows]
+    for task in dict.fromkeys(cell.task for cell in cells):
+        quantized = [cell for cell in cells if cell.task == task and precisions[cell.key] != "fp32"]
+        found += [Job(cell, row, "noise-floor") for cell in quantized[:1] for row in bench.as_precision(rows, "int8")]
     for cell in cells:
-        found += [Job(cell, row, kind) for row in rows for kind in ("latency", "memory") if _worth(row, kind)]
+        own = bench.as_precision(rows, precisions[cell.key])
+        found += [Job(cell, row, kind) for row in own for kind in ("latency", "memory") if _worth(row, kind)]
     return found
+
+
+def _precision(cell: Cell, root: Path | None) -> str:
+    """What the cell's stored model computes in; while there is none, what its method's family promises."""
+    folder = None if root is None else newest_model(cell, root)
+    if folder is None:
+        return "int8" if registry.method(cell.method).family == QUANTIZATION else "fp32"
+    return str((artifacts.facts(folder) or {}).get("architecture", {}).get("precision", "fp32"))
 
 
 def _worth(row: Row, kind: str) -> bool:
@@ -199,7 +216,8 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     Rows that stand already, on this machine and under these conditions, are skipped.
     """
     found = standing_records(session)
-    todo, standing = owed(jobs(cells, rows), [] if session.force else found, session.origin.machine, session.device)
+    asked = jobs(cells, rows, session.places.artifacts)
+    todo, standing = owed(asked, [] if session.force else found, session.origin.machine, session.device)
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:
         return
@@ -213,13 +231,14 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
+        tempfile.TemporaryDirectory(prefix="prunemark-") as scratch,
         machine.device_lock(session.device),
         session.progress.bar("benchmark", len(todo), still=True) as advance,
     ):
         for job in todo:
             subject = subjects[job.cell.key]
             if subject is not None:  # else it could not be compressed: its accuracy record says why
-                record = _record(job, _measure(job, subject, session), session)
+                record = _record(job, _measure(job, subject, session, Path(scratch)), session)
                 file.append(record)
                 yield Outcome(record)
             advance(note=f"{job.cell.method} {job.kind}")
@@ -230,7 +249,11 @@ def _recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None
     return {
         record.cell: record.architecture
         for record in found
-        if record.kind == "accuracy" and record.status == "ok" and plan.is_fresh(record) and _full(record)
+        if record.kind == "accuracy"
+        and record.status == "ok"
+        and plan.is_fresh(record)
+        and _full(record)
+        and artifacts.rebuildable(record.architecture or {})
     }
 
 
@@ -253,23 +276,31 @@ def _full(record: Record) -> bool:
 
 
 def _stored(cell: Cell, session: Session) -> Path | None:
+    return newest_model(cell, session.places.artifacts)
+
+
+def newest_model(cell: Cell, root: Path) -> Path | None:
     """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
     kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
-    folders = (session.places.artifacts / cell.task / cell.method).glob(kind)
+    folders = (root / cell.task / cell.method).glob(kind)
     stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
     return stored[-1] if stored else None
 
 
-def _measure(job: Job, subject: Subject, session: Session) -> Measurement:
+def _measure(job: Job, subject: Subject, session: Session, scratch: Path) -> Measurement:
     if job.kind == "noise-floor":
+        quantized = job.row.precision != "fp32"
         return bench.measure_noise_floor(
-            subject.dense,
+            subject.compressed if quantized else subject.dense,
             job.row,
             profile=job.cell.profile,
             device=session.device,
-            architecture=subject.dense_architecture,
+            architecture=None if quantized else subject.dense_architecture,
+            scratch=scratch,
         )
-    return bench.measure(subject, job.row, profile=job.cell.profile, device=session.device, kind=job.kind)
+    return bench.measure(
+        subject, job.row, profile=job.cell.profile, device=session.device, kind=job.kind, scratch=scratch
+    )
 
 
 def _record(job: Job, measured: Measurement, session: Session) -> Record:

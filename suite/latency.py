@@ -10,7 +10,6 @@ blocks, 6.5x when each runs alone). Who goes first alternates (A B B A), which c
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import itertools
 import math
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from suite import artifacts, stats
+from suite import stats
 from suite.stats import Pair
 
 UNTIMED_PASSES = 5
@@ -38,8 +37,8 @@ FEWEST_PAIRS_AT_ALL = 5
 MOST_ROUNDS = 5000
 #: A row's share of the time limit that the pilot may use.
 PILOT_SHARE = 0.25
-#: One value-blind pair for so many others.
-BLIND_EVERY = 4
+#: One pair of a control for so many others.
+CONTROL_EVERY = 4
 _BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32,
          torch.float64: torch.int64}  # fmt: skip
 
@@ -51,7 +50,7 @@ class Schedule:
     untimed: tuple[int, int]  # of the dense network, of the compressed one; a bare alternation has none
     timed: tuple[int, int]
     rounds: int
-    blind_rounds: int
+    control_rounds: int
     converged: bool
 
 
@@ -59,15 +58,16 @@ class Schedule:
 class Timing:
     """One process's pairs, in seconds per pass, and what else it saw.
 
-    `blind` are pairs of the dense network and the compressed one with redrawn weights; `others_cpu` is the share of
-    the machine's processor time that went to other processes meanwhile, None where the system does not tell.
+    `blind` are pairs of the dense network and the compressed one with redrawn weights, `eager` pairs of the dense
+    network run eagerly and the compressed one as the row runs it; `others_cpu` is the share of the machine's processor
+    time that went to other processes meanwhile, None where the system does not tell.
     """
 
     pairs: list[Pair]
     blind: list[Pair]
+    eager: list[Pair]
     schedule: Schedule
     others_cpu: float | None
-    subnormals: tuple[int, int]  # in the weights of the dense network, of the compressed one
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ class Ask:
     device: str
     threads: int
     cold: bool
-    blind: bool
     seconds: float
     processes: int
     schedule: Schedule | None = None
@@ -85,9 +84,12 @@ class Ask:
 
 @dataclass(frozen=True)
 class Network:
-    """A network and its input, ready to run; `finish` returns when the device has done all that was asked of it."""
+    """A network and its input, ready to run: whatever compiles it has compiled it.
 
-    model: nn.Module
+    `model(inputs)` is a pass, `finish` returns when the device has done all that was asked of it.
+    """
+
+    model: Callable[[torch.Tensor], object]
     inputs: torch.Tensor
     finish: Callable[[], object]
 
@@ -104,33 +106,61 @@ class Network:
         return (time.perf_counter() - start) / passes
 
 
-def measure(benchmark: Any, dense: nn.Module, compressed: nn.Module, inputs: torch.Tensor, ask: Ask) -> Timing:
-    """Time both networks on `inputs` (N, C, H, W) through pytest-benchmark's fixture, inside a `quiet_process`.
+@dataclass(frozen=True)
+class Networks:
+    """What is timed: two networks, and those of the control pairs beside them.
+
+    `redrawn` is the compressed network with other weights (the value-blind control), `eager` the dense one as it is
+    without a compiler; None leaves the control out.
+    """
+
+    dense: Network
+    compressed: Network
+    redrawn: Network | None = None
+    eager: Network | None = None
+
+    @property
+    def controls(self) -> int:
+        return (self.redrawn is not None) + (self.eager is not None)
+
+
+def eager(model: nn.Module, inputs: torch.Tensor, device: str = "cpu") -> Network:
+    """A network as torch runs it, layer by layer, on `inputs` (N, C, H, W), channels last."""
+    finish: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else _nothing
+    ready: nn.Module = model.eval().to(device).to(memory_format=torch.channels_last)
+    return Network(ready, inputs.to(device).contiguous(memory_format=torch.channels_last), finish)
+
+
+def measure(benchmark: Any, networks: Networks, ask: Ask) -> Timing:
+    """Time the networks through pytest-benchmark's fixture, inside a `quiet_process`.
 
     The compressed network's times are pytest-benchmark's own, the dense one's are taken by the same clock in its
     `setup` and `teardown`.
     """
     started = time.perf_counter()
-    subnormals = (count_subnormals(dense), count_subnormals(compressed))
-    redrawn = _redrawn(compressed) if ask.blind else None
-    finish: Callable[[], object] = torch.cuda.synchronize if ask.device == "cuda" else _nothing
-    inputs = inputs.to(ask.device).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        both = [Network(_ready(model, ask.device), inputs, finish) for model in (dense, compressed)]
         if ask.schedule is None:
-            schedule = plan(both[0], both[1], ask, started)
+            schedule = plan(networks, ask, started)
         else:
             schedule = ask.schedule
-            for network, untimed in zip(both, schedule.untimed, strict=True):
+            for network, untimed in zip((networks.dense, networks.compressed), schedule.untimed, strict=True):
                 network.run(max(1, untimed))
         before = cpu_times()
-        pairs = _pairs(benchmark, both[0], both[1], schedule, ask.cold)
+        pairs = _pairs(benchmark, networks.dense, networks.compressed, schedule, ask.cold)
         blind: list[Pair] = []
-        if redrawn is not None:
-            network = Network(_ready(redrawn, ask.device), inputs, finish)
-            network.run(max(1, schedule.untimed[1]))
-            blind = [_pair(both[0], network, schedule, index, ask.cold) for index in range(schedule.blind_rounds)]
-        return Timing(pairs, blind, schedule, others_share(before, cpu_times()), subnormals)
+        if networks.redrawn is not None:
+            networks.redrawn.run(max(1, schedule.untimed[1]))
+            blind = _controls(networks.dense, networks.redrawn, schedule, ask.cold)
+        beside: list[Pair] = []
+        if networks.eager is not None:
+            block = _passes_of_a_block(networks.eager, ask.cold)  # it is slower than what the schedule was made for
+            other = replace(
+                schedule,
+                untimed=(block.untimed, schedule.untimed[1]),
+                timed=(block.timed, schedule.timed[1]),
+            )
+            beside = _controls(networks.eager, networks.compressed, other, ask.cold)
+        return Timing(pairs, blind, beside, schedule, others_share(before, cpu_times()))
 
 
 @contextlib.contextmanager
@@ -151,18 +181,6 @@ def quiet_process(ask: Ask) -> Iterator[None]:
     finally:
         gc.enable()
         torch.set_flush_denormal(False)
-
-
-def _ready(model: nn.Module, device: str) -> nn.Module:
-    ready: nn.Module = model.eval().to(device).to(memory_format=torch.channels_last)
-    return ready
-
-
-def _redrawn(model: nn.Module) -> nn.Module | None:
-    """A copy with other weights, or None for one whose weights are not float parameters (packed INT8)."""
-    if not any(parameter.is_floating_point() for parameter in model.parameters()):
-        return None
-    return artifacts.randomise(copy.deepcopy(model), seed=0)
 
 
 def _nothing() -> None:
@@ -201,13 +219,17 @@ def _pairs(benchmark: Any, dense: Network, compressed: Network, schedule: Schedu
 
 
 def _pair(dense: Network, compressed: Network, schedule: Schedule, index: int, cold: bool) -> Pair:
-    """The same pair as in `_pairs`, without pytest-benchmark: for the pilot and the value-blind control."""
+    """The same pair as in `_pairs`, without pytest-benchmark: for the pilot and the controls."""
     seconds = [0.0, 0.0]
     both = (dense, compressed)
     for side in (0, 1) if _dense_first(index, cold) else (1, 0):
         both[side].run(schedule.untimed[side])
         seconds[side] = both[side].time(schedule.timed[side])
     return seconds[0], seconds[1]
+
+
+def _controls(dense: Network, other: Network, schedule: Schedule, cold: bool) -> list[Pair]:
+    return [_pair(dense, other, schedule, index, cold) for index in range(schedule.control_rounds)]
 
 
 def _dense_first(index: int, cold: bool) -> bool:
@@ -218,21 +240,22 @@ def _dense_first(index: int, cold: bool) -> bool:
 # ------------------------------------------------------------------------------------------------------------- planning
 
 
-def plan(dense: Network, compressed: Network, ask: Ask, started: float) -> Schedule:
+def plan(networks: Networks, ask: Ask, started: float) -> Schedule:
     """The passes per block, then, from discarded pilot pairs, how many pairs each process times.
 
     As many as a half-width of 1 % needs, at least 20 in all. Where the row's seconds do not allow that, as many as fit,
     at least 5, and the row has not converged. `started` is when the row's clock started (time.perf_counter).
     """
+    dense, compressed = networks.dense, networks.compressed
     passes = [_passes_of_a_block(network, ask.cold) for network in (dense, compressed)]
     schedule = Schedule(
         untimed=(passes[0].untimed, passes[1].untimed),
         timed=(passes[0].timed, passes[1].timed),
         rounds=_even(FEWEST_PAIRS_AT_ALL / ask.processes),
-        blind_rounds=math.ceil(FEWEST_PAIRS_AT_ALL / ask.processes) if ask.blind else 0,
+        control_rounds=math.ceil(FEWEST_PAIRS_AT_ALL / ask.processes) if networks.controls else 0,
         converged=False,
     )
-    share = 1 + 1 / BLIND_EVERY if ask.blind else 1.0
+    share = 1 + networks.controls / CONTROL_EVERY
     if FEWEST_PAIRS_AT_ALL * share * sum(each.seconds for each in passes) > ask.seconds:
         return schedule  # so slow that a pilot would only make it worse
     pilot: list[Pair] = []
@@ -249,7 +272,7 @@ def plan(dense: Network, compressed: Network, ask: Ask, started: float) -> Sched
     return replace(
         schedule,
         rounds=rounds,
-        blind_rounds=max(rounds // BLIND_EVERY, schedule.blind_rounds) if ask.blind else 0,
+        control_rounds=max(rounds // CONTROL_EVERY, schedule.control_rounds) if networks.controls else 0,
         converged=rounds >= needed,
     )
 

@@ -5,6 +5,10 @@ at the row's batch size, the input, the convolution library's scratch space and 
 keeps beside them. Not inside: Python, torch and its libraries, which a second child shows that does everything but the
 model. `VmHWM` is reset through /proc/self/clear_refs once the model is loaded, so that reading and checking a file does
 not count. Never `ru_maxrss`: a child inherits its parent's, and it cannot be reset.
+
+A compiled network is compiled before the mark is reset, and the second child compiles a small one: what the compiler
+leaves behind in the process counts as the model's only where a larger model leaves more. The weights are there twice,
+as parameters and packed for the kernels, since that is how such a process runs. ONNX Runtime's child has no parameters.
 """
 
 from __future__ import annotations
@@ -14,12 +18,16 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite import child
 from suite.errors import Unsupported
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -38,29 +46,47 @@ class Ask:
     batch_size: int
     threads: int
     device: str
+    backend: str = "eager"
+    #: What the network must compute in; None: whatever it does.
+    precision: str | None = None
+    #: The run's own folder of compiled code; the network, and the warm-up's, as ONNX files.
+    cache: Path | None = None
+    onnx: Path | None = None
+    onnx_warm_up: Path | None = None
 
 
 @dataclass(frozen=True)
 class Peak:
-    """`peak_bytes` above an import-only child (CPU) or of live tensors (CUDA). `reserved_bytes`: CUDA's allocator."""
+    """`peak_bytes` above an import-only child (CPU) or of live tensors (CUDA). `reserved_bytes`: CUDA's allocator.
+
+    `kernels` are the INT8 layers of a compiled network that call an INT8 kernel, and all of them.
+    """
 
     peak_bytes: int
     weights: str
     reserved_bytes: int | None = None
+    kernels: tuple[int, int] = (0, 0)
 
 
-def measure(ask: Ask, *, seconds: float) -> Peak:
+def measure(ask: Ask, *, seconds: float, empty: int | None = None) -> Peak:
     """Peak memory of a model's forward passes, in children of at most `seconds` each.
 
-    ChildFailed says why there is none: out of memory, out of time, `unsupported` where /proc cannot tell.
+    `empty` is what `without_model` found for the same conditions, asked for here unless given. ChildFailed says why
+    there is no peak: out of memory, out of time, `unsupported` where /proc cannot tell.
     """
     if ask.device == "cuda":
         return child.run(_cuda_peak, ask, seconds=seconds)
-    empty = child.run(_import_only, ask.threads, seconds=seconds)
+    if empty is None:
+        empty = without_model(ask, seconds=seconds)
     loaded = child.run(_cpu_peak, ask, seconds=seconds)
     if loaded.peak_bytes - empty < RESOLUTION_BYTES:
         raise child.ChildFailed("unsupported", f"needs under {RESOLUTION_BYTES // 1024} KiB, too little to be measured")
-    return Peak(loaded.peak_bytes - empty, loaded.weights)
+    return replace(loaded, peak_bytes=loaded.peak_bytes - empty)
+
+
+def without_model(ask: Ask, *, seconds: float) -> int:
+    """The high-water mark of a child that does all that `measure`'s does but for the model, in bytes; 0 on CUDA."""
+    return 0 if ask.device == "cuda" else child.run(_import_only, ask, seconds=seconds)
 
 
 def high_water(work: Callable[..., object], *arguments: object) -> int:
@@ -81,55 +107,106 @@ def high_water(work: Callable[..., object], *arguments: object) -> int:
     return int(found.group(1)) * 1024
 
 
-def _warm_up(threads: int) -> None:
-    """Bring in what any network brings in: the thread pool, and the libraries' code for each kind of layer."""
+def warm_up_network() -> nn.Module:
+    """A small network with one of each kind of layer; (N, 3, 16, 16) in."""
     import torch
     from torch import nn
 
-    torch.set_num_threads(threads)
+    torch.manual_seed(0)
     layers = (nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 16, 1),
               nn.ConvTranspose2d(16, 16, 2, stride=2), nn.Flatten(), nn.Linear(4096, 16))  # fmt: skip
-    model = nn.Sequential(*layers).eval().to(memory_format=torch.channels_last)
+    return nn.Sequential(*layers).eval()
+
+
+def _warm_up(ask: Ask) -> None:
+    """Bring in what any network brings in: the thread pool, and the libraries' code for each kind of layer."""
+    import torch
+
+    torch.set_num_threads(ask.threads)
+    inputs = torch.randn(2, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    model = warm_up_network().to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        model(torch.randn(2, 3, 16, 16).contiguous(memory_format=torch.channels_last))
+        model(inputs)
+        if ask.backend == "compile":
+            _compiled(model, inputs, ask)
+        elif ask.backend == "onnxruntime":
+            _session(ask.onnx_warm_up, ask)(inputs.contiguous())
 
 
-def _import_only(threads: int) -> int:
+def _compiled(model: nn.Module, inputs: torch.Tensor, ask: Ask) -> tuple[Callable[[torch.Tensor], object], Any]:
+    import torch
+
+    from suite import backends
+
+    assert ask.cache is not None
+    with backends.compiling(ask.cache):
+        call, kernels = backends.compile_network(
+            model, inputs.contiguous(memory_format=torch.channels_last), check=False
+        )
+    return call, (kernels.called, kernels.layers)
+
+
+def _session(file: Path | None, ask: Ask) -> Callable[[torch.Tensor], object]:
+    from suite import backends
+
+    assert file is not None
+    return backends.runner(backends.session(file, ask.threads))
+
+
+def _import_only(ask: Ask) -> int:
     """The mark of a child that imports and warms up everything that `_cpu_peak` does, and loads no model."""
-    _warm_up(threads)
+    _warm_up(ask)
     return high_water(os.getpid)
 
 
 def _cpu_peak(ask: Ask) -> Peak:
-    _warm_up(ask.threads)
-    run, weights = _forward_passes(ask)
-    return Peak(high_water(run), weights)
+    _warm_up(ask)
+    found = _forward_passes(ask)
+    return Peak(high_water(found.run), found.weights, kernels=found.kernels)
 
 
 def _cuda_peak(ask: Ask) -> Peak:
     import torch
 
-    run, weights = _forward_passes(ask)
+    found = _forward_passes(ask)
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    run()
+    found.run()
     torch.cuda.synchronize()
-    return Peak(torch.cuda.max_memory_allocated(), weights, torch.cuda.max_memory_reserved())
+    return Peak(torch.cuda.max_memory_allocated(), found.weights, torch.cuda.max_memory_reserved())
 
 
-def _forward_passes(ask: Ask) -> tuple[Callable[[], None], str]:
+@dataclass(frozen=True)
+class _Passes:
+    run: Callable[[], None]
+    weights: str
+    kernels: tuple[int, int] = (0, 0)
+
+
+def _forward_passes(ask: Ask) -> _Passes:
     import torch
 
+    from suite import backends
     from suite.artifacts import network, random_input
 
     model, shape, weights = network(ask.folder, ask.architecture)
+    backends.check_precision(model, ask.precision)
     model = model.to(ask.device).to(memory_format=torch.channels_last)
+    call: Callable[[torch.Tensor], object] = model
+    kernels = (0, 0)
+    with torch.inference_mode():
+        if ask.backend == "compile":
+            call, kernels = _compiled(model, random_input(ask.batch_size, shape), ask)
+    if ask.backend == "onnxruntime":
+        call = _session(ask.onnx, ask)
+        del model
+    layout = torch.contiguous_format if ask.backend == "onnxruntime" else torch.channels_last
 
     def run() -> None:
-        inputs = random_input(ask.batch_size, shape).to(ask.device).contiguous(memory_format=torch.channels_last)
+        inputs = random_input(ask.batch_size, shape).to(ask.device).contiguous(memory_format=layout)
         with torch.inference_mode():
             for _ in range(PASSES):
-                model(inputs)
+                call(inputs)
 
-    return run, weights
+    return _Passes(run, weights, kernels)

@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -306,6 +307,8 @@ def method(name: str) -> Method:
 def load(entry: Method) -> MethodFunction:
     """The function of a method; its file is imported now. RegistrationError says why it cannot be."""
     if (entry.path, entry.name) not in _functions:
+        # torchao 0.18 registers an enumeration in a way that torch warns about at every import: no news to a user
+        logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
         try:
             module = importlib.import_module(entry.module)
         except ImportError:

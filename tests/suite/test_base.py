@@ -15,6 +15,7 @@ import pytest
 from suite import artifacts, cli, execute, plan, registry, run
 from suite.errors import UsageError
 from suite.execute import Session
+from suite.options import cells_of
 from suite.plan import Cell
 from suite.progress import Progress
 
@@ -84,7 +85,7 @@ def test_arguments_of_a_combined_cell_name_it() -> None:
     cell = Cell("vgg16-digits", "global-unstructured", asked, 3, "smoke")
     words = shlex.split(cell.arguments)
     options = cli._parser().parse_args(["run", *words])
-    assert cli._cells(options)[0].key == cell.key
+    assert cells_of(options)[0].key == cell.key
     assert cell.base is not None
     assert (cell.base.task, cell.base.seed, cell.base.profile) == ("vgg16-digits", 3, "smoke")
     assert cell.base.hyperparameters["steps"] == 3

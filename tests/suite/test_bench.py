@@ -99,7 +99,7 @@ def test_row_that_takes_too_long_is_timed_out() -> None:
 def test_network_that_is_neither_stored_nor_described_is_an_error() -> None:
     found = smoke(Subject("x", architecture=SMALL))
     assert found.status == "error" and "neither a stored network nor its architecture" in str(found.reason)
-    assert smoke(Subject("x"), Row(1, 1, backend="compile")).status == "unsupported"
+    assert smoke(Subject("x"), Row(1, 1, backend="tvm")).status == "unsupported"
     assert smoke(Subject("x"), Row(1, 1, precision="fp16")).status == "unsupported"
 
 
@@ -121,11 +121,31 @@ def test_standard_rows_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) 
     assert bench.standard_rows("cpu", large_batch=32)[1] == Row(32, 8)
     assert set(bench.standard_rows("cpu", "all")) == {
         Row(1, 1), Row(128, 8), Row(1, 8), Row(128, 1), Row(1, 1, cache="cold"), Row(128, 8, cache="cold"),
+        Row(1, 1, "compile"), Row(128, 8, "compile"), Row(1, 1, "onnxruntime"), Row(128, 8, "onnxruntime"),
     }  # fmt: skip
     assert [row.conditions["timing"] for row in bench.standard_rows("cuda")] == ["wall", "wall"]
     monkeypatch.setattr(machine, "usable_cores", lambda: 1)
     rows = bench.standard_rows("cpu", "all")
-    assert len(set(rows)) == len(rows) == 4
+    assert len(set(rows)) == len(rows) == 8
+
+
+def test_int8_network_is_measured_compiled_where_others_are_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    rows = bench.as_precision(bench.standard_rows("cpu"), "int8")
+    assert rows == (Row(1, 1, "compile", "int8"), Row(128, 8, "compile", "int8"))
+    rows = bench.as_precision(bench.standard_rows("cpu", "all"), "int8")
+    assert {row.precision for row in rows} == {"int8"} and {row.backend for row in rows} == {"compile", "onnxruntime"}
+    assert bench.as_precision(bench.standard_rows("cpu", "all"), "fp32") == bench.standard_rows("cpu", "all")
+
+
+def test_simulated_int8_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("latency", "memory"):
+        eager = smoke(Subject("x"), Row(1, 1, precision="int8"), kind=kind)
+        assert eager.status == "unsupported" and "simulation in float32" in str(eager.reason) and eager.metrics == {}
+    monkeypatch.setattr(machine, "require_device", lambda device: None)
+    for row in bench.as_precision(bench.standard_rows("cuda"), "int8"):
+        found = bench.measure(Subject("x"), row, profile="smoke", device="cuda")
+        assert found.status == "unsupported" and "no INT8 convolution kernel" in str(found.reason)
 
 
 def test_plan_knows_what_rows_cost() -> None:
@@ -134,6 +154,9 @@ def test_plan_knows_what_rows_cost() -> None:
     assert costs == sorted(costs) and costs[0] > 2 * bench.SECONDS["smoke"]
     assert bench.estimate_seconds(rows, "full", kind="memory") < costs[2]
     assert bench.estimate_seconds((), "full") == 0
+    for backend in ("compile", "onnxruntime"):
+        slower = [Row(row.batch_size, row.threads, backend) for row in rows]
+        assert bench.estimate_seconds(slower, "quick") > bench.estimate_seconds(rows, "quick") + 10
 
 
 def test_nothing_around_changes_the_measurement_or_reads_its_output(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from suite import latency, stats
-from suite.latency import Ask, Schedule
+from suite.latency import Ask, Networks, Schedule
 
 ROOT = Path(__file__).parents[2]
 IMAGES = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -56,26 +56,39 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def both(dense: nn.Module, compressed: nn.Module, **controls: nn.Module) -> Networks:
+    given = {"dense": dense, "compressed": compressed} | controls
+    return Networks(**{role: latency.eager(model, IMAGES) for role, model in given.items()})
+
+
 def ask(**given: Any) -> Ask:
-    usual = {"device": "cpu", "threads": 1, "cold": False, "blind": False, "seconds": 1.5, "processes": 1}
+    usual = {"device": "cpu", "threads": 1, "cold": False, "seconds": 1.5, "processes": 1}
     return Ask(**(usual | given))
 
 
 def test_network_run_twice_is_twice_as_slow(benchmark: Any) -> None:
-    timing = latency.measure(benchmark, Repeated(2), Repeated(1), IMAGES, ask())
+    timing = latency.measure(benchmark, both(Repeated(2), Repeated(1)), ask())
     found = stats.paired_speedup([timing.pairs])
     assert 1.7 < found.value < 2.3
     assert found.low < 2.1 and found.high > 1.9
 
 
 def test_network_against_itself_is_no_faster(benchmark: Any) -> None:
-    timing = latency.measure(benchmark, Repeated(1), Repeated(1), IMAGES, ask(blind=True))
+    timing = latency.measure(benchmark, both(Repeated(1), Repeated(1), redrawn=Repeated(1)), ask())
     assert 0.87 < stats.paired_speedup([timing.pairs]).value < 1.15
     assert 0.8 < stats.paired_speedup([timing.blind]).value < 1.25  # dense weights or others: the same time
 
 
+def test_eager_network_beside_a_compiled_one_is_timed_in_blocks_of_its_own(benchmark: Any) -> None:
+    networks = both(Sleeping(0.004), Sleeping(0.002), eager=Sleeping(0.03))
+    timing = latency.measure(benchmark, networks, ask())
+    assert stats.paired_speedup([timing.eager]).value == pytest.approx(15, rel=0.25)
+    assert stats.paired_speedup([timing.pairs]).value == pytest.approx(2, rel=0.25)
+    assert 5 <= len(timing.eager) <= len(timing.pairs) and timing.blind == []
+
+
 def test_planted_sleep_is_found(benchmark: Any) -> None:
-    timing = latency.measure(benchmark, Sleeping(0.006), Sleeping(0.003), IMAGES, ask())
+    timing = latency.measure(benchmark, both(Sleeping(0.006), Sleeping(0.003)), ask())
     dense, compressed = (stats.median([pair[side] for pair in timing.pairs]) for side in (0, 1))
     assert 0.006 <= dense < 0.009 and 0.003 <= compressed < 0.006
     assert stats.paired_speedup([timing.pairs]).value == pytest.approx(2, rel=0.2)
@@ -83,9 +96,9 @@ def test_planted_sleep_is_found(benchmark: Any) -> None:
 
 def test_blocks_take_turns_in_going_first(benchmark: Any) -> None:
     calls: list[str] = []
-    schedule = Schedule(untimed=(2, 1), timed=(3, 2), rounds=4, blind_rounds=0, converged=True)
+    schedule = Schedule(untimed=(2, 1), timed=(3, 2), rounds=4, control_rounds=0, converged=True)
     models = Sleeping(0, "D", calls), Sleeping(0, "C", calls)
-    timing = latency.measure(benchmark, *models, IMAGES, ask(schedule=schedule))
+    timing = latency.measure(benchmark, both(*models), ask(schedule=schedule))
     dense, compressed = "D" * 5, "C" * 3
     assert "".join(calls[3:]) == (dense + compressed + compressed + dense) * 2  # 3 passes of warm-up before
     assert len(timing.pairs) == 4
@@ -94,13 +107,13 @@ def test_blocks_take_turns_in_going_first(benchmark: Any) -> None:
 def test_cold_row_is_a_bare_alternation(benchmark: Any) -> None:
     calls: list[str] = []
     models = Sleeping(0.001, "D", calls), Sleeping(0.001, "C", calls)
-    timing = latency.measure(benchmark, *models, IMAGES, ask(cold=True, seconds=0.2))
+    timing = latency.measure(benchmark, both(*models), ask(cold=True, seconds=0.2))
     assert timing.schedule.untimed == (0, 0) and timing.schedule.timed == (1, 1)
     assert "".join(calls).endswith("DC" * timing.schedule.rounds)
 
 
 def test_blocks_last_five_passes_and_five_milliseconds(benchmark: Any) -> None:
-    timing = latency.measure(benchmark, Sleeping(0.004), Sleeping(0.0002), IMAGES, ask(seconds=0.5))
+    timing = latency.measure(benchmark, both(Sleeping(0.004), Sleeping(0.0002)), ask(seconds=0.5))
     assert timing.schedule.untimed == (5, 5)
     assert timing.schedule.timed[0] == 5
     assert 10 <= timing.schedule.timed[1] <= 30
@@ -108,21 +121,21 @@ def test_blocks_last_five_passes_and_five_milliseconds(benchmark: Any) -> None:
 
 def test_slow_network_gets_few_passes_and_five_pairs(benchmark: Any) -> None:
     started = time.perf_counter()
-    timing = latency.measure(benchmark, Sleeping(0.15), Sleeping(0.001), IMAGES, ask(seconds=0.5))
+    timing = latency.measure(benchmark, both(Sleeping(0.15), Sleeping(0.001)), ask(seconds=0.5))
     assert timing.schedule.timed[0] == 1 and timing.schedule.untimed[0] == 1
     assert 5 <= len(timing.pairs) <= 6 and not timing.schedule.converged
     assert time.perf_counter() - started < 6
 
 
 def test_converged_row_stops_before_its_limit(benchmark: Any) -> None:
-    timing = latency.measure(benchmark, Sleeping(0.003), Sleeping(0.003), IMAGES, ask(seconds=30))
+    timing = latency.measure(benchmark, both(Sleeping(0.003), Sleeping(0.003)), ask(seconds=30))
     assert timing.schedule.converged and len(timing.pairs) >= stats.FEWEST_PAIRS
 
 
 def test_processes_share_the_seconds_and_pairs_of_a_row() -> None:
-    networks = [latency.Network(Sleeping(0.002), IMAGES, latency._nothing) for _ in range(2)]
-    alone = latency.plan(*networks, ask(seconds=30), time.perf_counter())
-    shared = latency.plan(*networks, ask(seconds=30, processes=3), time.perf_counter())
+    networks = both(Sleeping(0.002), Sleeping(0.002))
+    alone = latency.plan(networks, ask(seconds=30), time.perf_counter())
+    shared = latency.plan(networks, ask(seconds=30, processes=3), time.perf_counter())
     assert alone.converged and shared.converged
     assert shared.rounds < alone.rounds and 3 * shared.rounds >= stats.FEWEST_PAIRS
     assert alone.rounds % 2 == shared.rounds % 2 == 0  # each network goes first as often as the other
@@ -144,7 +157,7 @@ def test_subnormals_are_flushed_in_every_thread_and_still_counted() -> None:
         "from suite import latency\n"
         "layer = torch.nn.Linear(2, 2)\n"
         "layer.weight.data.fill_(1e-40)\n"
-        "with latency.quiet_process(latency.Ask('cpu', 2, False, False, 1.0, 1)):\n"
+        "with latency.quiet_process(latency.Ask('cpu', 2, False, 1.0, 1)):\n"
         "    assert torch.get_num_threads() == 2\n"
         "    many = torch.full((1 << 21,), 1e-40)\n"
         "    bits = (many * 1.0).view(torch.int32)\n"

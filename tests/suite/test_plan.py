@@ -10,6 +10,7 @@ import pytest
 
 from suite import cli, plan, registry
 from suite.errors import UsageError
+from suite.options import cells_of
 from suite.plan import Cell
 from suite.records import Record
 
@@ -87,7 +88,7 @@ def test_key_depends_on_every_part_of_a_cell_and_not_on_the_order_of_hyperparame
 def test_arguments_name_the_very_cell_on_the_command_line(name: str) -> None:
     for cell in cells(name, seeds=[3], profile="quick"):
         options = cli._parser().parse_args(["run", *shlex.split(cell.arguments)])
-        assert [each.key for each in cli._cells(options)] == [cell.key]
+        assert [each.key for each in cells_of(options)] == [cell.key]
 
 
 def test_a_cell_starts_from_the_dense_cell_of_its_task_seed_and_profile() -> None:

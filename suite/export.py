@@ -1,0 +1,240 @@
+"""A stored model handed over as one file: safetensors for this suite, ONNX for any runtime, pt2 for torch.
+
+Reading a pt2 may run code from the file (pickled weights, pickled sample inputs, dimensions that are evaluated), so
+`load_pt2` reads those that this installation wrote, which it knows by their SHA-256, and no others. `load_model` reads
+numbers and a description and runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from suite import artifacts, backends, execute  # artifacts registers the operators of quantized programs
+from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError
+from suite.plan import Cell
+from suite.records import write_atomically
+
+#: Where an installation keeps the hashes of the pt2 files that it wrote, in its artifacts folder.
+INDEX = "exported-pt2.json"
+#: The key of the description in a safetensors file's metadata.
+METADATA = "prunemark"
+#: Images of the larger batch that an exported file is tried on.
+CHECK_IMAGES = 32
+#: A pt2 may be larger than the weights by its program and the alignment of its parts, not by a second set of weights.
+PT2_OVERHEAD = 1.25
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, how it was checked, and three lines of Python that load it and run it."""
+
+    path: Path
+    format: str
+    sha256: str
+    size_bytes: int
+    precision: str
+    checks: tuple[str, ...]
+    snippet: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return asdict(self) | {"path": str(self.path)}
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to tell whoever asked for it."""
+        return f"{self.path}: {self.size_bytes:,} bytes, {self.precision}, SHA-256 {self.sha256}", *self.checks
+
+
+def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: bool = False) -> Exported:
+    """Write the stored model of the one cell given to `path` in the format `kind`, whole or not at all.
+
+    `root` is the artifacts folder, whose index gets the hash of a pt2. UsageError for several cells, an unknown format
+    or a file that is there (unless `force`); Unsupported where a format cannot say what the network does; SuiteError
+    where there is no model, or the file computes something else than it.
+    """
+    if len(cells) != 1:
+        raise UsageError(
+            f"that names {len(cells)} cells: --task, --method, --set NAME=VALUE (or --points first) name one"
+        )
+    (cell,) = cells
+    if kind not in FORMATS:
+        raise UsageError(f"unknown format {kind!r}: choose one of {', '.join(FORMATS)}")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file with --out")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already: --force overwrites it, another --out leaves it")
+    folder = execute.newest_model(cell, root)
+    if folder is None:
+        raise SuiteError(f"no model of this cell in {root}: python -m suite run {cell.arguments} makes it")
+    model = artifacts.load(folder)
+    known = artifacts.facts(folder) or {}
+    shape: tuple[int, int, int] = tuple(known["architecture"]["input_shape"])
+    content, checks = FORMATS[kind](model, shape, _description(cell, known))
+    write_atomically(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    if kind == "pt2":
+        remember(root / INDEX, digest, {"cell": cell.key, "arguments": cell.arguments})
+    return Exported(
+        path,
+        kind,
+        digest,
+        len(content),
+        "int8" if backends.int8_layers(model) else "fp32",
+        checks,
+        _snippet(kind, path, root / INDEX, shape),
+    )
+
+
+def _description(cell: Cell, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of itself: the stored description without the history of its training, and its cell."""
+    made = {"task": cell.task, "method": cell.method, "hyperparameters": dict(cell.hyperparameters), "seed": cell.seed,
+            "profile": cell.profile, "cell": cell.key}  # fmt: skip
+    return {name: known[name] for name in ("sha256", "architecture", "graph") if name in known} | {"made_by": made}
+
+
+def _snippet(kind: str, path: Path, index: Path, shape: tuple[int, int, int]) -> str:
+    size = f"(2, {shape[0]}, {shape[1]}, {shape[2]})"
+    if kind == "onnx":
+        return (
+            "import numpy, onnxruntime\n"
+            f'session = onnxruntime.InferenceSession({str(path)!r}, providers=["CPUExecutionProvider"])\n'
+            f'outputs = session.run(None, {{"{backends.INPUT}": numpy.zeros({size}, "float32")}})[0]'
+        )
+    if kind == "pt2":
+        load, call = "from suite.export import load_pt2", f"load_pt2({str(path)!r}, {str(index)!r})"
+    else:
+        load, call = "import suite", f"suite.load_model({str(path)!r})"
+    return f"import torch\n{load}\noutputs = {call}(torch.zeros{size})"
+
+
+# ---------------------------------------------------------------------------------------------------------- safetensors
+
+
+def _safetensors(
+    model: nn.Module, shape: tuple[int, int, int], description: dict[str, Any]
+) -> tuple[bytes, tuple[str, ...]]:
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    content = safetensors.torch.save(tensors, {METADATA: json.dumps(description, allow_nan=False)})
+    again = _read_model(content, "the file")
+    with torch.inference_mode():
+        images = artifacts.random_input(2, shape)
+        if not torch.equal(model(images), again(images)):
+            raise SuiteError("the file does not give the outputs of the model that was saved")
+    return content, ("read back: weights and outputs bit-equal",)
+
+
+def load_model(path: str | Path, *, device: str = "cpu") -> nn.Module:
+    """The network of a safetensors file that `export` wrote, in eval mode on `device`. No code from the file is run.
+
+    It takes (N, C, H, W), normalised as the task says. ArtifactError where the file is missing, damaged, or none of
+    ours.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    return _read_model(content, str(path)).to(device=device)
+
+
+def _read_model(content: bytes, name: str) -> nn.Module:
+    try:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, Any])
+        description = msgspec.json.decode(header["__metadata__"][METADATA], type=dict[str, Any])
+    except (safetensors.SafetensorError, msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{name} is no model exported as safetensors: {error}") from error
+    try:
+        model = artifacts.restore(description, tensors)
+    except (RuntimeError, AttributeError) as error:
+        raise ArtifactError(f"{name} does not fit its own description: {str(error).partition(chr(10))[0]}") from error
+    if hashlib.sha256(artifacts.weights_bytes(model)).hexdigest() != description.get("sha256"):
+        raise ArtifactError(f"{name} is damaged: its weights are not those that were exported; export it again")
+    return model
+
+
+# ----------------------------------------------------------------------------------------------------------------- onnx
+
+
+def _onnx(model: nn.Module, shape: tuple[int, int, int], _: dict[str, Any]) -> tuple[bytes, tuple[str, ...]]:
+    content = backends.onnx_bytes(model, shape)
+    kernels, difference = backends.checked_session(content, model, shape, CHECK_IMAGES)
+    of = "the outputs' norm" if kernels.layers else "the largest output"
+    checks = [f"ONNX Runtime: batches of 1 and {CHECK_IMAGES} differ by {difference:.1g} of {of}",
+              f"opset {backends.OPSET}, any batch size, weights inside"]  # fmt: skip
+    if kernels.layers:
+        checks.append(f"{kernels.called} of {kernels.layers} INT8 layers call an INT8 kernel here")
+    return content, tuple(checks)
+
+
+# ------------------------------------------------------------------------------------------------------------------ pt2
+
+
+def _pt2(model: nn.Module, shape: tuple[int, int, int], _: dict[str, Any]) -> tuple[bytes, tuple[str, ...]]:
+    example = torch.zeros(2, *shape)
+    buffer = io.BytesIO()
+    try:
+        program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    except torch._dynamo.exc.UserError as error:
+        raise Unsupported(f"torch.export cannot take it: {str(error).partition(chr(10))[0]}") from error
+    torch.export.save(program, buffer)
+    content = buffer.getvalue()
+    weights = len(artifacts.weights_bytes(model))
+    if len(content) > PT2_OVERHEAD * weights + 2**20:
+        raise SuiteError(f"the pt2 has {len(content):,} bytes for {weights:,} of weights: something is in it twice")
+    again = torch.export.load(io.BytesIO(content)).module()
+    with torch.inference_mode():
+        for size in (1, CHECK_IMAGES):
+            images = artifacts.random_input(size, shape)
+            backends.check_outputs(model(images), again(images), int8=False, where="the pt2")
+    return content, (f"read back: outputs of 1 and {CHECK_IMAGES} images within {backends.FLOAT_TOLERANCE:g}",)
+
+
+def remember(index: Path, sha256: str, entry: Mapping[str, Any]) -> None:
+    """Add the hash of a pt2 that was just written to this installation's index."""
+    write_atomically(index, json.dumps(_index(index) | {sha256: dict(entry)}, indent=1).encode() + b"\n")
+
+
+def _index(index: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return msgspec.json.decode(index.read_bytes(), type=dict[str, dict[str, Any]])
+    except FileNotFoundError:
+        return {}
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"{index} is damaged ({error}); delete it and export the pt2 files again") from error
+
+
+def load_pt2(path: str | Path, index: str | Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network of a pt2 that this installation exported, ready to be called; `index` is the file of its hashes.
+
+    ArtifactError for every other file, before anything in it is looked at: torch.export.load runs what a pt2 holds.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() not in _index(Path(index)):
+        raise ArtifactError(
+            f"{path} was not exported by this installation ({index} does not know its hash), and reading a pt2 can run "
+            "code: have it as safetensors or ONNX"
+        )
+    loaded: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(io.BytesIO(content)).module()
+    return loaded
+
+
+Writer = Callable[[nn.Module, tuple[int, int, int], dict[str, Any]], tuple[bytes, tuple[str, ...]]]
+FORMATS: Mapping[str, Writer] = {"safetensors": _safetensors, "onnx": _onnx, "pt2": _pt2}

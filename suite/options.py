@@ -1,0 +1,126 @@
+"""The options that cells have in common, and the cells and session that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from suite import plan, registry
+from suite.errors import DataError, UsageError
+from suite.plan import Cell
+from suite.progress import Progress
+from suite.tasks import PROFILES
+
+if TYPE_CHECKING:
+    from suite.execute import Session
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are ours: one line, with the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
+def add_cell_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--task", action="append", default=[], metavar="T", help="repeatable; default: every task whose data is there")
+    add("--method", action="append", default=[], metavar="M", help="repeatable; default: every method")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter; replaces the standard points",
+    )
+    add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
+    add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
+    add("--profile", default="full", help="smoke (seconds), quick (minutes on a CPU), full (the recipe that counts)")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
+    add("--results", type=Path, default=Path("results"))
+    add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
+    add("--executor", default="local")
+    add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
+    add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
+    add("--force", action="store_true", help="measure again what is fresh")
+    add("--json", action="store_true", help="records on standard output, one a line")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+
+
+def _seed(text: str) -> int:
+    value = _whole(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**31 - 1}")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = _whole(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {text}: write it as name=value")
+        if name in settings:
+            raise UsageError(f"--set {name} is given twice, as {settings[name]} and as {value}: leave one out")
+        settings[name] = value
+    return settings
+
+
+def require_profile(profile: str) -> None:
+    if profile not in PROFILES:
+        near = difflib.get_close_matches(profile, PROFILES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(PROFILES)}."
+        raise UsageError(f"unknown profile {profile!r}: {hint}")
+
+
+def cells_of(options: argparse.Namespace) -> tuple[Cell, ...]:
+    require_profile(options.profile)
+    names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
+    if not names:
+        raise DataError("no task's data is there: name one with --task to see how to get it")
+    methods = [registry.method(name) for name in options.method or registry.catalogue().methods]
+    return plan.cells(
+        [registry.task(name) for name in names],
+        methods,
+        settings=_settings(options),
+        seeds=options.seed or [0],
+        profile=options.profile,
+        which=options.points,
+    )
+
+
+def _data_is_there(task: str, options: argparse.Namespace) -> bool:
+    from suite import data
+
+    return data.is_there(registry.task(task).data, options.data or data.default_root())
+
+
+def session_of(options: argparse.Namespace) -> Session:
+    from suite import artifacts, data, execute, machine, run
+
+    machine.require_device(options.device)
+    execute.executor_called(options.executor)
+    if options.data is not None and not options.data.is_dir():
+        raise UsageError(f"no such folder: {options.data} (--data)")
+    places = run.Places(
+        options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results
+    )
+    return execute.Session(
+        places, options.device, run.provenance(), Progress(), force=options.force, workers=options.workers
+    )
