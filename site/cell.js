@@ -30,6 +30,14 @@
 
   // ------------------------------------------------------------------------------------------------------- charts
 
+  function text(value) {
+    if (value === undefined || value === null) return "\u2013";
+    return typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value);
+  }
+
+  // A second line on an axis of its own, where the method logged what it was at: branch-alpha's alpha.
+  const SECOND = "alpha";
+
   function curve(points) {
     const names = [...new Set(points.flatMap((point) => Object.keys(point)))].filter((name) => points.some((point) => typeof point[name] === "number"));
     if (points.length < 2 || names.length < 2) return null;
@@ -45,17 +53,25 @@
     const canvas = make("div", { class: "canvas", role: "img", "aria-label": "Curve; the values are in the table below it" });
     const draw = () => plot.custom(canvas, (colour, axis) => {
       const kept = points.filter((point) => typeof point[x.value] === "number" && typeof point[y.value] === "number");
-      return {
-        traces: [{ type: "scatter", mode: "lines+markers", x: kept.map((p) => p[x.value]), y: kept.map((p) => p[y.value]), line: { color: colour("c0"), width: 2 }, marker: { size: 7 } }],
-        layout: { xaxis: { ...axis, title: { text: plot.escape(x.value), font: axis.title.font } }, yaxis: { ...axis, title: { text: plot.escape(y.value), font: axis.title.font } }, margin: { l: 62, r: 10, t: 10, b: 46 } },
-      };
+      const title = (name) => ({ text: plot.escape(name), font: axis.title.font });
+      const about = (point) => plot.escape(Object.entries(point).map(([name, value]) => `${name} ${text(value)}`).join(", "));
+      const traces = [{ type: "scatter", mode: "lines+markers", x: kept.map((p) => p[x.value]), y: kept.map((p) => p[y.value]), text: kept.map(about),
+        hovertemplate: "%{text}<extra></extra>", line: { color: colour("c0"), width: 2 },
+        marker: { size: kept.map((p) => (p.restart ? 10 : 7)), symbol: kept.map((p) => (p.restart ? "diamond" : "circle")) } }];
+      const layout = { xaxis: { ...axis, title: title(x.value) }, yaxis: { ...axis, title: title(y.value) }, margin: { l: 62, r: 10, t: 10, b: 46 } };
+      if (names.includes(SECOND) && x.value !== SECOND && y.value !== SECOND) {
+        traces.push({ type: "scatter", mode: "lines", x: kept.map((p) => p[x.value]), y: kept.map((p) => p[SECOND]), yaxis: "y2", hoverinfo: "skip",
+          line: { color: colour("c1"), width: 1.8, dash: "dot", shape: "hv" } });
+        layout.yaxis2 = { ...axis, title: { text: SECOND + " (dotted)", font: { ...axis.title.font, color: colour("c1") } }, overlaying: "y", side: "right", range: [-0.04, 1.04], tickmode: "array", tickvals: [0, 0.25, 0.5, 0.75, 1], showgrid: false };
+        layout.margin.r = 58;
+      }
+      return { traces, layout };
     });
     x.addEventListener("change", draw);
     y.addEventListener("change", draw);
     setTimeout(draw);
     const all = [...new Set(points.flatMap((point) => Object.keys(point)))];
-    const text = (value) => (value === undefined || value === null ? "\u2013" : typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value));
-    return part("Curve", make("p", { class: "lead" }, "What the method logged on its way, on validation data."),
+    return part("Curve", make("p", { class: "lead" }, "What the method logged on its way, on validation data." + (points.some((point) => point.restart) ? " Diamonds are restarts." : "")),
       make("div", { class: "controls" }, yLabel, xLabel), make("div", { class: "chart" }, canvas),
       make("details", { class: "values" }, make("summary", {}, "The values"), table("Curve", all, points.map((point) => all.map((name) => text(point[name]))), true)));
   }
@@ -78,6 +94,20 @@
     return make("div", { class: "chart" }, make("p", { class: "note" }, `${ratios.length} pairs; the line is the median of all, the band its 95 % interval.`), canvas);
   }
 
+  // Originals above, what the network makes of them below: pairs that stay together on any width.
+  function gallery(cell) {
+    const picture = (digest, alt) => make("img", { src: `gallery/${digest}.webp`, alt, width: "128", height: "128", loading: "lazy" });
+    const pairs = cell.gallery.map(([original, restored], index) => make("li", {},
+      picture(original, `Test image ${index + 1}, original`),
+      picture(restored, `Test image ${index + 1}, reconstructed by ${cell.method} ${cell.setting}`.trim())));
+    return part("Reconstructions", make("p", { class: "lead" }, "Test images, and below each what this network makes of it."), make("ul", { class: "gallery" }, ...pairs));
+  }
+
+  function base(cell) {
+    const name = cell.base.cell ? make("a", { href: "cell.html#" + cell.base.cell }, cell.base.text) : make("span", {}, cell.base.text);
+    return make("p", {}, "Starts from the compressed network of ", name, cell.base.cell ? "." : ", of which there is no record here.");
+  }
+
   // --------------------------------------------------------------------------------------------------------- page
 
   function draw(cell, key) {
@@ -92,14 +122,18 @@
       make("h1", { class: "long" }, cell.method, " ", make("span", { class: "soft" }, cell.setting)),
       tags.length ? make("p", {}, ...tags) : null,
       list,
+      cell.base ? base(cell) : null,
       cell.reason ? make("p", { class: "notice" }, cell.reason) : null,
       cell.owed.length ? make("div", {}, make("h2", { class: "small" }, "Owed by this row"), ...cell.owed.map(command)) : null,
       cell.command ? make("div", {}, make("h2", { class: "small" }, "The command that made it"), command(cell.command)) : null,
       make("div", { class: "halves" },
         make("div", {}, make("h2", { class: "small" }, "Numbers of this seed"),
-          cell.numbers.length ? table("Numbers", ["Metric", "This", "Dense", "Difference"], cell.numbers, true) : make("p", { class: "nothing" }, "Not measured.")),
+          cell.numbers.length ? table("Numbers", ["Metric", "This", "Dense", "Difference"], cell.numbers, true) : make("p", { class: "nothing" }, "Not measured."),
+          cell.logged.length ? make("h2", { class: "small" }, "What the method logged") : null, cell.logged.length ? facts(cell.logged) : null),
         make("div", {}, make("h2", { class: "small" }, "Hyperparameters"), cell.hyperparameters.length ? facts(cell.hyperparameters) : make("p", { class: "nothing" }, "None."),
+          cell.hyperparameters.length ? make("p", { class: "note" }, "What they mean: ", make("a", { href: cell.method_page }, cell.method)) : null,
           cell.recipe.length ? make("h2", { class: "small" }, "Recipe of the dense model") : null, cell.recipe.length ? facts(cell.recipe) : null)),
+      cell.gallery && cell.gallery.length ? gallery(cell) : null,
       cell.curve.length ? curve(cell.curve) : null,
       cell.timings.length ? part("Speed", ...cell.timings.map((timing) => make("div", { class: "timing" },
         make("h3", {}, timing.setup), make("div", { class: "halves" }, make("div", {}, histogram(timing)), make("div", {}, facts(timing.facts))), command(timing.command)))) : null,

@@ -28,7 +28,7 @@
   function scale(axis, data) {
     const low = data.log ? Math.log10(data.low) : data.low;
     const high = data.log ? Math.log10(data.high) : data.high;
-    return { ...axis, type: data.log ? "log" : "linear", range: [low, high], tickmode: "array",
+    return { ...axis, type: data.log ? "log" : "linear", range: data.falling ? [high, low] : [low, high], tickmode: "array",
       tickvals: data.ticks.map((tick) => tick[0]), ticktext: data.ticks.map((tick) => escape(tick[1])) };
   }
 
@@ -69,6 +69,7 @@
     layout.shapes = chart.reference === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: chart.reference, y1: chart.reference, layer: "below",
       line: { color: colour("faint"), width: 1, dash: "dash" } }];
     canvas.querySelectorAll("svg.plot").forEach((svg) => svg.remove());
+    canvas.style.minHeight = height + "px";  // plotly's own box has a height in percent, of which nothing may be left
     return window.Plotly.react(canvas, traces(chart, colour), layout, config);
   }
 

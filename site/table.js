@@ -97,11 +97,12 @@
       const name = make("th", { scope: "row" },
         make("a", { class: "method", href: encodeURI(row.page).replace(/\+/g, "%2B") }, symbol, row.method),
         make("a", { class: "setting", href: "cell.html#" + row.cell }, row.setting || "as it is"),
-        unbeaten(row) ? make("span", { class: "tick", title: "No row beats it in both accuracy and speed" }, "unbeaten") : null,
+        unbeaten(row) ? make("span", { class: "tick", title: `No row beats it in both ${data.headline} and speed` }, "unbeaten") : null,
         ...row.badges.map((badge) => drawBadge(badge, row)));
       const cells = data.columns.map((column) => {
-        const [text, sub] = entry(row, column.key);
-        return make("td", { "data-wrap": ["change", "control", "speedup"].includes(column.key) }, text, sub ? make("small", {}, sub) : null);
+        const [text, sub, , , mark] = entry(row, column.key);
+        return make("td", { "data-wrap": ["change", "control", "speedup", "peak_bytes"].includes(column.key) }, text,
+          mark ? make("i", { class: "how" }, mark) : null, sub ? make("small", {}, sub) : null);
       });
       return make("tr", { class: row.state + (unbeaten(row) ? " unbeaten" : "") }, name, ...cells);
     }

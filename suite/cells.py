@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any, TypeGuard
 
-from suite import pages, plan, tables
+from suite import pages, plan, registry, tables
 from suite.leaderboard import Board, Leaderboard
 from suite.records import Record
-from suite.rows import COSTS, QUALITY, Metric, Row, setup_of
+from suite.rows import COSTS, QUALITY, Metric, Row
+from suite.setups import COMPILED, hosts, setup_of
 from suite.sources import spell
 from suite.tables import NOTHING
 
@@ -18,8 +19,11 @@ ID = 16
 FEW_CELLS = 400
 
 
-def shards(found: Leaderboard) -> tuple[int, dict[str, dict[str, Any]]]:
-    """How many characters of a cell's id name its shard, and each shard's cells by full key."""
+def shards(found: Leaderboard, pictures: Set[str] = frozenset()) -> tuple[int, dict[str, dict[str, Any]]]:
+    """How many characters of a cell's id name its shard, and each shard's cells by full key.
+
+    `pictures` are the hashes of those that pages may show.
+    """
     known: dict[str, tuple[Board, Row]] = {}
     for board in reversed(found.boards):  # the first board, the newest data set, is written last and stands
         for row in board.rows:
@@ -27,16 +31,21 @@ def shards(found: Leaderboard) -> tuple[int, dict[str, dict[str, Any]]]:
     digits = 1 if len(known) <= FEW_CELLS else 2
     parts: dict[str, dict[str, Any]] = {}
     for key, (board, row) in known.items():
-        parts.setdefault(key[:digits], {})[key] = cell_data(key, board, row, found.cells.get(key, ()))
+        data = cell_data(key, board, row, found.cells.get(key, ()))
+        best = shown_record(key, row, found.cells.get(key, ()))
+        if best is not None:
+            data |= {"base": _base(best, known), "gallery": _gallery(best, pictures)}
+        parts.setdefault(key[:digits], {})[key] = data
     return digits, parts
 
 
 def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> dict[str, Any]:
     """What cell.js shows of one cell; `records` newest first, `row` is the row that the cell is part of."""
     own = next(each for each in row.cells if each.cell == key)
-    accuracy = [record for record in records if record.kind == "accuracy"]
-    best = next((r for r in row.records if r.cell == key), None) or next(iter(accuracy), None)
-    timed = [m.record for setup in board.setups if (m := row.speeds.get(setup)) is not None and m.record.cell == key]
+    best = shown_record(key, row, records)
+    # an INT8 measurement stands in two setups, and is one record
+    timed = list({id(m.record): m.record for setup in board.setups
+                  if (m := row.speeds.get(setup)) is not None and m.record.cell == key}.values())  # fmt: skip
     memory = [m.record for m in row.memory.values() if m.record.cell == key]
     return {
         "task": board.title, "task_page": pages.page_name("task", row.task), "profile": row.profile,
@@ -44,15 +53,64 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "seed": own.seed, "state": own.state, "reason": row.reason, "owed": list(row.owed),
         "siblings": [[each.seed, each.cell[:ID], each.state] for each in row.cells],
         "command": best.command if best is not None else None,
-        "hyperparameters": [[name, spell(value)] for name, value in row.hyperparameters.items()],
+        "hyperparameters": [[name, spell(value) or "empty"] for name, value in row.hyperparameters.items()],
         "numbers": [] if best is None else list(_numbers(best)),
         "recipe": [] if best is None or best.recipe is None else [list(pair) for pair in pages.facts(best.recipe)],
         "curve": [] if best is None else best.curve,
+        "logged": [] if best is None else _logged(best.curve),
         "timings": [_timing(record, board) for record in timed],
         "memory": [_memory(record) for record in memory],
         "provenance": [] if best is None else [[name, text] for name, text in _provenance(best) if text],
         "history": [_event(record, best, (*timed, *memory)) for record in records if record.kind != "noise-floor"],
     }  # fmt: skip
+
+
+def shown_record(key: str, row: Row, records: Sequence[Record]) -> Record | None:
+    """The accuracy record that a cell's page is about: the one that counts, else the newest."""
+    accuracy = (record for record in records if record.kind == "accuracy")
+    return next((r for r in row.records if r.cell == key), None) or next(accuracy, None)
+
+
+def _base(best: Record, known: Mapping[str, tuple[Board, Row]]) -> dict[str, Any] | None:
+    """The cell whose compressed model this one started from: its id, null where no page shows it, and its name."""
+    if best.base_cell is None:
+        return None
+    text = best.hyperparameters.get(registry.BASE)
+    if best.base_cell not in known:
+        return {"cell": None, "text": spell(text) if text is not None else best.base_cell[:ID]}
+    row = known[best.base_cell][1]
+    return {"cell": best.base_cell[:ID], "text": f"{row.method} {row.setting}".strip()}
+
+
+def _gallery(best: Record, pictures: Set[str]) -> list[list[str]]:
+    """[original, reconstruction] for each pair of which both pictures are there."""
+    half = len(best.gallery) // 2
+    pairs = zip(best.gallery[:half], best.gallery[half:], strict=False)
+    return [list(pair) for pair in pairs if {*pair} <= pictures] if len(best.gallery) == 2 * half else []
+
+
+def _logged(curve: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """What a method had to say of its result, as (label, text).
+
+    That is a curve's only point, which makes no curve; of a longer one, the shares that its last point alone has.
+    """
+    point = {name: value for name, value in (curve[-1] if curve else {}).items()
+             if len(curve) == 1 or (name in SHARES and not any(name in other for other in curve[:-1]))}  # fmt: skip
+    labels = {"val": "score on validation data", "epochs": "epochs trained", "quantized_share": "weights in INT8"}
+    found = []
+    for name, value in point.items():
+        if name != "step":
+            text = f"{tables.percent(value)} %" if name in SHARES and _is_number(value) else spell(value)
+            found.append([labels.get(name, name.replace("_", " ")), text])
+    return found
+
+
+#: What methods log as shares of one.
+SHARES = ("quantized_share", "share", "sparsity")
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _numbers(record: Record) -> Iterator[list[str]]:
@@ -62,6 +120,8 @@ def _numbers(record: Record) -> Iterator[list[str]]:
         own, dense = metrics.get(name), metrics.get(f"dense_{name}")
         if own is not None:
             difference = NOTHING if dense is None else tables.difference_text(metric, own - dense)
+            if metric.kind == "number" and dense is not None and (share := tables.relative(own - dense, dense)):
+                difference += f" ({share})"
             label = f"{metric.label}, {unit}" if (unit := tables.UNITS.get(metric.kind)) else metric.label
             yield [label, tables.metric_text(metric, own), tables.metric_text(metric, dense), difference]
     for name, metric in COSTS.items():
@@ -71,6 +131,11 @@ def _numbers(record: Record) -> Iterator[list[str]]:
             yield [metric.label, _cost(metric, own), _cost(metric, dense), left]
     if (work := metrics.get("training_macs")) is not None:
         yield ["Training MACs", tables.count(work), NOTHING, NOTHING]
+    known = {*QUALITY, *COSTS, "training_macs"}
+    for name, value in metrics.items():
+        if value is not None and name.removeprefix("dense_") not in known:
+            own_text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else tables.number(value)
+            yield [name.replace("_", " ").capitalize(), own_text, NOTHING, NOTHING]
 
 
 def _cost(metric: Metric, value: float | None) -> str:
@@ -80,16 +145,19 @@ def _cost(metric: Metric, value: float | None) -> str:
 def _timing(record: Record, board: Board) -> dict[str, Any]:
     metrics, setup = record.metrics, setup_of(record)
     low, high = metrics.get("speedup_low"), metrics.get("speedup_high")
-    floor = board.floors.get(setup)
+    floor = next((board.floors[each] for each in (setup, *hosts(setup, board.setups)) if each in board.floors), None)
+    against = "compiled dense" if setup["backend"] == COMPILED else "dense"
     interval = NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}"
     pairs = metrics.get("pairs")
     return {
         "setup": tables.setup_text(setup),
         "speedup": metrics.get("speedup"), "low": low, "high": high,
         "facts": [
-            ["speed-up", tables.times(metrics.get("speedup"))],
+            *([["why not measured", record.reason or record.status]] if record.status != "ok" else []),
+            ["speed-up" if against == "dense" else f"speed-up over {against}", tables.times(metrics.get("speedup"))],
             ["95 % interval", interval],
-            ["dense", tables.duration(metrics.get("dense_seconds"))],
+            *_over_eager(metrics),
+            [against, tables.duration(metrics.get("dense_seconds"))],
             ["compressed", tables.duration(metrics.get("compressed_seconds"))],
             ["pairs", NOTHING if pairs is None else f"{pairs:.0f}"],
             ["converged", {True: "yes", False: "no"}.get(bool(metrics["converged"]), "")
@@ -100,6 +168,18 @@ def _timing(record: Record, board: Board) -> dict[str, Any]:
         ],
         "samples": record.samples, "created": record.created, "command": record.command,
     }  # fmt: skip
+
+
+def _over_eager(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """What a network that was not run eager gains over the dense one that was: (label, text)."""
+    if metrics.get("speedup_over_eager") is None:
+        return []
+    low, high = metrics.get("speedup_over_eager_low"), metrics.get("speedup_over_eager_high")
+    return [
+        ["speed-up over eager dense", tables.times(metrics["speedup_over_eager"])],
+        ["95 % interval of that", NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}"],
+        ["eager dense", tables.duration(metrics.get("dense_eager_seconds"))],
+    ]
 
 
 def _memory(record: Record) -> list[str]:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from suite import plan
 from suite.leaderboard import CONTROL, LARGEST, Board, front, gain
 from suite.records import canonical
-from suite.rows import Row, Setup
+from suite.rows import Row
+from suite.setups import Setup
 from suite.tables import TIMES, UNITS, metric_text, setup_text, times
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 34, 60
-#: Marker shapes; with eight colours, the first 56 methods differ in one or the other, and neighbours in both.
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "hexagon", "cross")
+#: A shape for each family, which says without any colour what kind of method it is; the last is any other family's.
+FAMILIES = {
+    "baseline": "star",
+    "structured pruning": "circle",
+    "unstructured pruning": "triangle-up",
+    "quantization": "square",
+    CONTROL: "diamond",
+    "": "hexagon",
+}
 COLOURS = 8
 #: An accuracy plot shows the best so many points; networks that are worse than that are in the table.
 TALLEST = 0.12
+#: The plot of a loss shows what is at most so many times the best.
+WORST = 3.0
 
 
 @dataclass(frozen=True)
@@ -50,19 +60,24 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from `low` to `high`, with (value, text) ticks; `log` is to the base 2."""
+    """A scale from `low` to `high`, with (value, text) ticks; `log` is to the base 2, `falling` has the low end on top.
+
+    A loss falls, so that up and to the right is better on every chart.
+    """
 
     label: str
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...]
     log: bool = False
+    falling: bool = False
 
     def place(self, value: float) -> float:
         """Where a value lies: 0 at the low end, 1 at the high one."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
+        share = (value - self.low) / (self.high - self.low)
+        return 1 - share if self.falling else share
 
 
 @dataclass(frozen=True)
@@ -82,13 +97,18 @@ class Chart:
 Looks = Mapping[str, tuple[int | None, str]]
 
 
-def looks(methods: Sequence[str]) -> Looks:
-    """Colour and shape of each method: the same on every page."""
-    compressing = [name for name in methods if name != plan.DENSE]
+def looks(families: Mapping[str, str]) -> Looks:
+    """Colour and shape of each method, from its family: the same on every page.
+
+    The shape is the family's. Colours are dealt family by family: the methods of one family, up to eight, differ.
+    """
+    order = list(FAMILIES)
+    kinds = {name: family if family in FAMILIES else "" for name, family in families.items()}
+    dealt = [name for name in sorted(kinds, key=lambda name: order.index(kinds[name])) if name != plan.DENSE]
     found: dict[str, tuple[int | None, str]] = {
-        name: (index % COLOURS, SHAPES[index % len(SHAPES)]) for index, name in enumerate(compressing)
+        name: (index % COLOURS, FAMILIES[kinds[name]]) for index, name in enumerate(dealt)
     }
-    return found | {plan.DENSE: (None, "star")}
+    return found | {plan.DENSE: (None, FAMILIES["baseline"])}
 
 
 # --------------------------------------------------------------------------------------------------------------- charts
@@ -103,7 +123,8 @@ def pareto(board: Board, axis: str, look: Looks, setup: Setup | None = None) -> 
             continue
         measured = row.speeds.get(setup) if axis == "speedup" and setup is not None else None
         low, high = (measured.interval if measured else None) or (None, None)
-        label = f"{_name(row)}: {metric_text(board.headline, y.mean)} at {times(x)}"
+        how = " (INT8, compiled, over eager dense)" if measured is not None and measured.over_eager else ""
+        label = f"{_name(row)}: {_score(board, y.mean)} at {times(x)}{how}"
         by_method[row.method].append(Point(x, y.mean, label, _cell(row), low, high, y.deviation))
     if not any(name != plan.DENSE for name in by_method):
         return None
@@ -112,8 +133,10 @@ def pareto(board: Board, axis: str, look: Looks, setup: Setup | None = None) -> 
     name, label, note = PARETO[axis]
     if axis == "speedup" and setup is not None:
         note = f"{note}; {setup_text(setup)}"
+        if any(row.speeds[setup].over_eager for row in board.rows if setup in row.speeds):
+            note += "; INT8 networks compiled, over the eager dense one"
     if hidden:
-        note += f". {hidden} less accurate row{'s' * (hidden > 1)} off the chart"
+        note += f". {hidden} worse row{'s' * (hidden > 1)} off the chart"
     kept = {name: [p for p in points if ys.low <= p.y <= ys.high] for name, points in by_method.items()}
     xs = [end for points in kept.values() for p in points for end in (p.x, p.low, p.high) if end is not None]
     line = [(x, row.metrics[board.headline.name].mean) for row in front(board, axis, setup)
@@ -148,7 +171,7 @@ def sweep(board: Board, look: Looks) -> Chart | None:
         if row.state != "ok" or x is None or y is None or row.method == plan.DENSE:
             continue
         others = {name: value for name, value in row.hyperparameters.items() if name != swept[row.method]}
-        label = f"{_name(row)}: {metric_text(board.headline, y.mean)}"
+        label = f"{_name(row)}: {_score(board, y.mean)}"
         lines[row.method, canonical(others)].append(Point(x, y.mean, label, _cell(row), None, None, y.deviation))
     series = [_series(name, sorted(points, key=lambda p: p.x), board, look, joined=True)
               for (name, _), points in sorted(lines.items()) if len(points) > 1]  # fmt: skip
@@ -175,7 +198,10 @@ def _curves(key: str, title: str, note: str, series: list[Series], board: Board)
     reference = board.dense.get(board.headline.name) if key == "sweep" else None
     values = [p.y for p in points] + ([reference] if reference is not None else [])
     x = _linear_axis("parameters removed, %", [0.0, *(p.x for p in points)], 100, pad=0.02)
-    return Chart(key, title, note, x, _quality_axis(values, board), tuple(series), (), reference)
+    y = _quality_axis(values, board)
+    if key == "steps" and not board.headline.higher_is_better:  # a validation score is the loss with its sign changed
+        y = _linear_axis(f"score on validation data: minus the {board.headline.label.lower()}", values, 1, pad=0.06)
+    return Chart(key, title, note, x, y, tuple(series), (), reference)
 
 
 def _removed(row: Row) -> float | None:
@@ -220,6 +246,11 @@ def _name(row: Row) -> str:
     return f"{row.method} {row.setting}".strip()
 
 
+def _score(board: Board, value: float) -> str:
+    unit = UNITS.get(board.headline.kind, "")
+    return f"{board.headline.label} {metric_text(board.headline, value)}{unit and ' '}{unit}"
+
+
 def _cell(row: Row) -> str:
     return row.cells[0].cell[:16]
 
@@ -228,16 +259,21 @@ def _cell(row: Row) -> str:
 
 
 def _window(values: Sequence[float], board: Board) -> Axis:
-    """The y axis of a Pareto plot: accuracies from the best down to TALLEST below it."""
+    """The y axis of a Pareto plot: from the best value to TALLEST below it, of a loss to WORST times the best."""
     if board.headline.kind == "percent":
         values = [value for value in values if value >= max(values) - TALLEST]
+    elif not board.headline.higher_is_better:
+        values = [value for value in values if value <= WORST * min(values)] or values
     return _quality_axis(values, board)
 
 
 def _quality_axis(values: Sequence[float], board: Board) -> Axis:
     unit = UNITS.get(board.headline.kind, "")
     label = f"{board.headline.label}, {unit}" if unit else board.headline.label
-    return _linear_axis(label, values, 100 if board.headline.kind == "percent" else 1, pad=0.06)
+    if not board.headline.higher_is_better:
+        label += " (lower is better: it falls upwards)"
+    axis = _linear_axis(label, values, 100 if board.headline.kind == "percent" else 1, pad=0.06)
+    return replace(axis, falling=not board.headline.higher_is_better)
 
 
 def _linear_axis(label: str, values: Sequence[float], scale: int, pad: float) -> Axis:

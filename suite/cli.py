@@ -52,8 +52,9 @@ def _parser() -> Parser:
         added.set_defaults(command=call)
         return added
 
-    listing = command("list", _list, "tasks, methods or studies that are registered")
-    listing.add_argument("what", choices=("tasks", "methods", "studies"))
+    listing = command("list", _list, "tasks, methods or studies that are registered; what runs on what (matrix)")
+    listing.add_argument("what", choices=("tasks", "methods", "studies", "matrix"))
+    listing.add_argument("--results", type=Path, default=Path("results"), help="of matrix: where it was measured")
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
     add_cell_options(command("run", _run, "train, compress and evaluate cells"))
@@ -189,6 +190,12 @@ def _plan(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from suite import listing
 
+    if options.what == "matrix":
+        if options.name is not None:
+            raise UsageError(f"list matrix shows every method and task: leave out {options.name!r}")
+        found = listing.matrix(records.read_results(options.results)[0])
+        print(json.dumps(listing.matrix_entries(found)) if options.json else "\n".join(listing.matrix_text(found)))
+        return 0
     entries = listing.ENTRIES[options.what]()
     if options.name is not None:
         by_name = {entry["name"]: entry for entry in entries}

@@ -31,6 +31,10 @@ def flat(row: Row, board: Board) -> dict[str, Any]:
     values["change"] = None if row.change is None else row.change.mean
     for name in ("speedup", "speedup_low", "speedup_high", "dense_seconds", "compressed_seconds"):
         values[name] = None if measured is None else measured.metric(name)
+    # Of a compiled INT8 network in an eager setup the above are against eager dense; this is against compiled dense.
+    over_eager = measured is not None and measured.over_eager
+    values["over_eager"] = None if measured is None else over_eager
+    values["speedup_over_compiled"] = measured.record.metrics.get("speedup") if measured and over_eager else None
     memory = row.memory_at(setup) if setup is not None else None
     for name in ("peak_bytes", "dense_peak_bytes"):
         values[name] = None if memory is None else memory.metric(name)

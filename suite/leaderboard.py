@@ -11,7 +11,8 @@ from typing import Any
 from suite import plan, registry
 from suite.errors import SuiteError
 from suite.records import Record, canonical
-from suite.rows import QUALITY, STATES, Metric, Row, Setup, State, measured_row, missing_row, setup_of, spread, verdict
+from suite.rows import QUALITY, Metric, Row, measured_row, missing_row, spread, verdict
+from suite.setups import STATES, Setup, State, setup_of
 from suite.sources import spell
 from suite.stats import ranks
 from suite.tasks import PROFILES
@@ -81,11 +82,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best row of a board in one respect; `row` is None where no row qualifies."""
+    """The best row of a board in one respect; `row` is None where no row qualifies.
+
+    `over_eager`: an INT8 network, compiled, whose speed-up is over the eager dense one.
+    """
 
     question: str
     row: Row | None
     value: float | None
+    over_eager: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,8 @@ def _planned(task: str, profile: str, seeds: Sequence[int]) -> dict[str, dict[in
 def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Record]) -> Board:
     task = registry.tasks().get(newest.task)
     headline = _headline(HEADLINES.get(task.objective, "") if task else "", rows)
+    measured_in = tuple(dict.fromkeys(setup for row in rows for setup in row.speeds))
+    rows = [row.beside(measured_in) for row in rows]
     uses = Counter(setup for row in rows for setup in row.speeds)
     setups = sorted(uses, key=lambda s: (not s.headline, -uses[s], s.machine, s.device, canonical(s.conditions)))
     # Records come oldest first: the newest floor of a setup stands, that of a busy machine only for want of better.
@@ -316,7 +323,9 @@ def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
     if axis != "speedup":
         return row.reduction(axis)
     measurement = row.speeds.get(setup) if setup is not None else None
-    return measurement.metric("speedup") if measurement is not None and measurement.comparable else None
+    if measurement is None or not measurement.comparable or measurement.interval is None:
+        return None
+    return measurement.metric("speedup")
 
 
 def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...]:
@@ -362,7 +371,8 @@ def winners(board: Board) -> tuple[Winner, ...]:
         if axis == "speedup" and setup is not None:
             gains = [(x, row) for x, row in gains if _is_faster(row, setup, board.floors.get(setup, 0.0))]
         value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
-        found.append(Winner(question, row, value))
+        compiled = axis == "speedup" and row is not None and setup is not None and row.speeds[setup].over_eager
+        found.append(Winner(question, row, value, compiled))
     return tuple(found)
 
 

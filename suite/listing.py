@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from suite import plan, registry
 from suite.errors import RegistrationError
 from suite.records import Record
 from suite.sources import spell
+from suite.tasks import PROFILES
 
 Entry = dict[str, Any]
 
@@ -88,6 +89,69 @@ def text(entries: Sequence[Entry], *, whole: bool) -> Iterator[str]:
         yield entry["description"]
 
 
+# --------------------------------------------------------------------------------------------------- method x task
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of one method on one task.
+
+    `measured`: it has accuracy records that count, on `profiles` (the most serious first) and `machines`. `cannot`: it
+    said so, `reason`. `failed`: every attempt ended in an error, `reason` the last. `runs`: nothing keeps it from
+    running, and nobody has measured it. A `measured` method may have a `reason` too: why some of its points are out of
+    reach.
+    """
+
+    state: Literal["measured", "untried", "failed", "cannot"]
+    profiles: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        if self.state == "measured":
+            return f"measured: {', '.join(self.profiles)}"
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
+
+Matrix = Mapping[str, Mapping[str, Standing]]
+
+
+def matrix(records: Iterable[Record]) -> Matrix:
+    """Every registered method (outer) on every registered task (inner), from records oldest first that are fresh."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record.kind == "accuracy" and plan.is_fresh(record):
+            found.setdefault((record.method, record.task), []).append(record)
+    tasks, methods = registry.tasks(), registry.catalogue().methods
+    return {method: {task: _standing(found.get((method, task), ())) for task in tasks} for method in methods}
+
+
+def _standing(records: Sequence[Record]) -> Standing:
+    done = [record for record in records if record.status == "ok"]
+    refused = next((r.reason for r in reversed(records) if r.status == "unsupported"), None)
+    if done:
+        profiles = tuple(name for name in reversed(PROFILES) if any(record.profile == name for record in done))
+        return Standing("measured", profiles, tuple(sorted({record.machine for record in done})), refused)
+    if any(record.status == "unsupported" for record in records):
+        return Standing("cannot", reason=refused)
+    failed = next((r for r in reversed(records)), None)
+    return Standing("failed", reason=f"{failed.status}: {failed.reason}") if failed is not None else Standing("untried")
+
+
+def matrix_text(found: Matrix) -> Iterator[str]:
+    """The matrix as lines for a person: the reasons need more room than a table has."""
+    for method, tasks in found.items():
+        yield method
+        width = max(map(len, tasks), default=0)
+        for task, standing in tasks.items():
+            yield f"  {task:{width}}  {standing}"
+
+
+def matrix_entries(found: Matrix) -> list[Entry]:
+    """The matrix as entries for JSON, one for each method and task."""
+    return [{"method": m, "task": t, **asdict(each)} for m, tasks in found.items() for t, each in tasks.items()]
+
+
 def line(record: Record) -> str:
     """One record as a person reads it."""
     told = ("channel_ratio", "sparsity", "epochs")
@@ -105,7 +169,8 @@ def line(record: Record) -> str:
         where += "; contended: other processes were busy, so it is not ranked; --force measures again"
     if record.kind == "latency":
         low, high = (m.get(f"speedup_{end}", float("nan")) for end in ("low", "high"))
-        return f"{what}: {m['speedup']:.3f}x [{low:.3f}, {high:.3f}] ({where})"
+        eager = f", {m['speedup_over_eager']:.3f}x over eager dense" if "speedup_over_eager" in m else ""
+        return f"{what}: {m['speedup']:.3f}x [{low:.3f}, {high:.3f}]{eager} ({where})"
     if record.kind == "memory":
         own, dense = (m.get(name, float("nan")) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
         return f"{what}: peak {own:.1f} MiB, dense {dense:.1f} MiB ({where})"

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite import charts, plan, prose, registry, tables
+from suite import charts, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
 from suite.errors import SuiteError
 from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, Winner, front, gain, tally, winners
 from suite.records import Record
 from suite.registry import Method
-from suite.rows import Row, Setup
+from suite.rows import Row
+from suite.setups import Setup
 from suite.sources import spell
 from suite.tables import Column, Entry, Line, visible
 
@@ -102,9 +103,11 @@ def section(board: Board, looks: Looks) -> Section:
 
 
 def _marks(drawn: Sequence[Chart | None], board: Board, looks: Looks) -> dict[str, Mapping[str, Any]]:
-    """The markers of the methods that charts show."""
+    """The markers of the methods that charts show, family by family."""
     names = dict.fromkeys(series.name for chart in drawn if chart is not None for series in chart.series)
-    return {name: mark(name, board, looks) for name in names}
+    known = list(charts.FAMILIES)
+    ordered = sorted(names, key=lambda name: known.index(each) if (each := rows.family(name)) in known else len(known))
+    return {name: mark(name, board, looks) for name in ordered}
 
 
 def _missing(key: str, board: Board) -> str | None:
@@ -125,6 +128,7 @@ def board_shard(part: Section, looks: Looks) -> dict[str, Any]:
         "columns": [
             {"key": c.key, "label": c.label, "unit": c.unit, "title": c.title, "better": c.better} for c in part.columns
         ],
+        "headline": part.board.headline.label,
         "order": f"{'-' if part.board.headline.higher_is_better else ''}{part.board.headline.name}",
         "setups": [tables.setup_text(setup) for setup in part.board.setups],
         "marks": {name: mark(name, part.board, looks) for name in part.methods},
@@ -138,7 +142,8 @@ def mark(method: str, board: Board, looks: Looks) -> dict[str, Any]:
     """A method's marker: `colour` is a CSS class."""
     colour, shape = looks.get(method, (0, "circle"))
     hollow = any(CONTROL in row.family for row in board.rows if row.method == method)
-    return {"colour": "dense" if colour is None else f"c{colour}", "path": charts.marker(shape), "hollow": hollow}
+    return {"colour": "dense" if colour is None else f"c{colour}", "path": charts.marker(shape), "hollow": hollow,
+            "family": rows.family(method)}  # fmt: skip
 
 
 def _row_data(line: Line, part: Section) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def _row_data(line: Line, part: Section) -> dict[str, Any]:
 
 
 def _entry_data(entry: Entry) -> list[Any]:
-    return [entry.text, entry.sub, entry.value, dict(entry.more)]
+    return [entry.text, entry.sub, entry.value, dict(entry.more), *([entry.mark] if entry.mark else [])]
 
 
 def chart_data(chart: Chart | None) -> dict[str, Any] | None:
@@ -175,7 +180,7 @@ def chart_data(chart: Chart | None) -> dict[str, Any] | None:
 
 
 def _axis_data(axis: charts.Axis) -> dict[str, Any]:
-    return {"label": axis.label, "low": axis.low, "high": axis.high, "log": axis.log,
+    return {"label": axis.label, "low": axis.low, "high": axis.high, "log": axis.log, "falling": axis.falling,
             "ticks": [list(tick) for tick in axis.ticks]}  # fmt: skip
 
 
@@ -267,19 +272,25 @@ def _paper_url(paper: str) -> str | None:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was measured in one setup of one board; `fastest` is None where nothing may be compared."""
+    """What was measured in one setup of one board; `fastest` is None where nothing may be compared.
+
+    `over_eager`: the fastest is an INT8 network, compiled, and its speed-up is over the eager dense one.
+    """
 
     board: Board
     setup: Setup
     rows: int
     contended: int
     fastest: float | None
+    over_eager: bool
 
 
 def _timed(board: Board, setup: Setup) -> Timed:
     measured = [row.speeds[setup] for row in board.rows if setup in row.speeds]
-    speeds = [speed for row in board.rows if (speed := gain(row, "speedup", setup)) is not None]
-    return Timed(board, setup, len(measured), sum(m.contended for m in measured), max(speeds, default=None))
+    speeds = [(speed, setup in row.speeds and row.speeds[setup].over_eager)
+              for row in board.rows if (speed := gain(row, "speedup", setup)) is not None]  # fmt: skip
+    fastest, over_eager = max(speeds, default=(None, False))
+    return Timed(board, setup, len(measured), sum(m.contended for m in measured), fastest, over_eager)
 
 
 def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> dict[str, Any]:

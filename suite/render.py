@@ -18,11 +18,11 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from suite import cells, charts, exports, leaderboard, pages, prose, registry, tables
+from suite import cells, charts, exports, leaderboard, listing, pages, pictures, prose, registry, rows, tables
 from suite.errors import RecordError
 from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
-from suite.rows import STATES, setup_of
+from suite.setups import STATES, setup_of
 from suite.sources import spell
 from suite.tables import visible
 
@@ -58,7 +58,7 @@ def build(results: Path, out: Path, *, warn: Warn = log.warning) -> Path:
         beside = out / f".part-{os.getpid()}"
         shutil.rmtree(beside, ignore_errors=True)
         try:
-            _write_site(found, records, len(problems), beside)
+            _write_site(found, records, len(problems), beside, results)
             _move(beside, out)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -132,18 +132,20 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
     return templates
 
 
-def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Path) -> None:
-    looks = charts.looks(found.methods)
+def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Path, results: Path) -> None:
+    looks = charts.looks({name: rows.family(name) for name in found.methods})
     sections = [pages.section(board, looks) for board in found.boards]
     templates = environment(looks)
-    digits, shards = cells.shards(found)
+    shown = _copy_pictures(found, results / pictures.FOLDER, to / pictures.FOLDER)
+    digits, shards = cells.shards(found, shown)
     common: dict[str, Any] = {"found": found, "problems": problems, "catalogue": registry.catalogue(),
-              "titles": {board.task: board.title for board in found.boards}, "digits": digits}  # fmt: skip
+              "titles": {board.task: board.title for board in found.boards}, "digits": digits,
+              "known": registry.tasks()}  # fmt: skip
 
     def page(file: str, template: str, /, **context: Any) -> None:
         _write(to / file, templates.get_template(template).render(common | context))
 
-    page("index.html", "overview.html", grid=pages.grid(found), empty=not found.boards,
+    page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
          cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks])  # fmt: skip
     page("measuring.html", "measuring.html")
     page("cell.html", "cell.html")
@@ -182,6 +184,13 @@ def _write_exports(found: Leaderboard, to: Path) -> None:
     clean = json.loads(pages.script_json(lines))
     content = {"schema": 1, "license": "CC-BY-4.0", "rows": clean}
     _write(to / "leaderboard.json", json.dumps(content, indent=1, sort_keys=False) + "\n")
+
+
+def _copy_pictures(found: Leaderboard, source: Path, into: Path) -> frozenset[str]:
+    """Copy the pictures that shown records name; the hashes of those that were there, small, and what they claim."""
+    named = {digest for board in found.boards for row in board.rows for r in row.records for digest in r.gallery}
+    pictures.copy(named, source, into)
+    return frozenset(path.stem for path in into.glob("*.webp"))
 
 
 def _copy_assets(to: Path) -> None:

@@ -6,17 +6,15 @@ import math
 import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from suite import plan, registry
 from suite.errors import SuiteError
 from suite.records import Record, Scalar, canonical, sha256_of
+from suite.setups import STATES, Measurement, Setup, State, memory_beside, placed, setup_of
 from suite.sources import spell
 from suite.stats import student_t
-
-State = Literal["ok", "stale", "failed", "unsupported", "missing"]
-STATES: tuple[State, ...] = ("ok", "stale", "failed", "unsupported", "missing")
 
 
 @dataclass(frozen=True)
@@ -99,57 +97,6 @@ def verdict(rival: str, differences: Sequence[float]) -> Verdict:
 
 
 @dataclass(frozen=True)
-class Setup:
-    """Where and under which conditions a cost was measured; rows are compared and ranked within one setup only."""
-
-    machine: str
-    device: str
-    conditions: tuple[tuple[str, Scalar], ...]
-
-    def __getitem__(self, name: str) -> Scalar:
-        return dict(self.conditions).get(name)
-
-    @property
-    def headline(self) -> bool:
-        """Is it the one that counts: batch 1, one thread, hot caches, eager?"""
-        exact = (self["batch_size"], self["cache"], self["backend"]) == (1, "hot", "eager")
-        return exact and self["threads"] in (1, None) and self["timing"] in ("wall", None)
-
-
-def setup_of(record: Record) -> Setup:
-    """The setup of a record that has conditions."""
-    return Setup(record.machine, record.device, tuple(sorted((record.conditions or {}).items())))
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A latency or memory record that counts, or the nearest there is. `rank` is None where it is not ranked."""
-
-    record: Record
-    state: State
-    rank: int | None = None
-
-    @property
-    def contended(self) -> bool:
-        return bool(self.record.notes.get("contended"))
-
-    @property
-    def comparable(self) -> bool:
-        return self.state == "ok" and not self.contended
-
-    def metric(self, name: str) -> float | None:
-        return self.record.metrics.get(name)
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Both ends of the speed-up's interval, None where it was not measured; a missing end is the value itself."""
-        middle, low, high = (self.metric(name) for name in ("speedup", "speedup_low", "speedup_high"))
-        if middle is None:
-            return None
-        return (middle if low is None else low, middle if high is None else high)
-
-
-@dataclass(frozen=True)
 class Standing:
     """What became of one cell."""
 
@@ -198,11 +145,13 @@ class Row:
         dense, own = self.mean(f"dense_{name}"), self.mean(name)
         return dense / own if dense is not None and own else None
 
+    def beside(self, setups: Iterable[Setup]) -> Row:
+        """The row with its INT8 measurements in the float32 ones of `setups` that they are compared in."""
+        return replace(self, speeds=placed(self.speeds, setups))
+
     def memory_at(self, setup: Setup) -> Measurement | None:
-        """The peak memory that belongs to a latency setup: same machine, device and batch, the same threads if any."""
-        wanted = (setup.machine, setup.device, setup["batch_size"])
-        same = [s for s in self.memory if (s.machine, s.device, s["batch_size"]) == wanted]
-        return self.memory[max(same, key=lambda s: s["threads"] == setup["threads"])] if same else None
+        """The peak memory that belongs to a latency setup."""
+        return memory_beside(self.memory, setup)
 
 
 # ---------------------------------------------------------------------------------------------------------- the rows
@@ -228,7 +177,7 @@ def measured_row(by_seed: Mapping[int, Sequence[Record]], sha: str | None, plann
     return Row(
         task=first.task,
         method=first.method,
-        family=_family(first.method),
+        family=family(first.method),
         hyperparameters=first.hyperparameters,
         setting=_setting(first.method, first.hyperparameters),
         profile=first.profile,
@@ -253,7 +202,7 @@ def missing_row(planned: Mapping[int, plan.Cell], sha: str | None) -> Row:
     return Row(
         task=cell.task,
         method=cell.method,
-        family=_family(cell.method),
+        family=family(cell.method),
         hyperparameters=cell.hyperparameters,
         setting=_setting(cell.method, cell.hyperparameters),
         profile=cell.profile,
@@ -340,7 +289,8 @@ def _methods() -> Mapping[str, registry.Method]:
     return registry.catalogue().methods
 
 
-def _family(method: str) -> str:
+def family(method: str) -> str:
+    """The family of a method, and of one that this checkout lacks that it does."""
     return _methods()[method].family if method in _methods() else "not in this checkout"
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from suite.leaderboard import Board
-from suite.rows import QUALITY, Measurement, Metric, Row, Setup, Spread, Verdict
+from suite.rows import QUALITY, Metric, Row, Spread, Verdict
+from suite.setups import Measurement, Setup
 
 NOTHING = "\u2013"
 TIMES = "\u00d7"
@@ -112,6 +113,14 @@ UNITS = {"percent": "%", "decibel": "dB", "number": ""}
 PLAIN = ("fp32", "float32")
 
 
+def relative(difference: float | None, dense: float | None) -> str:
+    """A difference as a share of dense, signed: 0.0045 of 0.1 -> +4.5 %; empty where there is no such share."""
+    if difference is None or not dense:
+        return ""
+    text = f"{100 * difference / abs(dense):+.1f}"
+    return f"{minus(text) if float(text) else '0.0'} %"
+
+
 def setup_text(setup: Setup, *, machine: bool = True) -> str:
     """A setup in words: `batch 1, 1 thread, hot, eager on cpu-2c-8g`."""
     c = dict(setup.conditions)
@@ -145,13 +154,15 @@ class Column:
 class Entry:
     """What one cell of a table says: `text`, a smaller `sub` beneath, and the `value` that it sorts and exports by.
 
-    `more` goes along when the table is downloaded: deviations and the ends of intervals.
+    `more` goes along when the table is downloaded: deviations and the ends of intervals. `mark` is a word that must not
+    be missed, beside the text.
     """
 
     text: str = NOTHING
     sub: str = ""
     value: float | None = None
     more: Mapping[str, float | None] = field(default_factory=dict)
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,40 +181,52 @@ class Line:
 
 def columns(board: Board) -> tuple[Column, ...]:
     """The columns of a board, the ones that matter most first."""
-    head = board.headline
-    others = [m for m in QUALITY.values() if m != head and any(m.name in row.metrics for row in board.rows)]
-    better = _direction(head)
-    controls = rivals(board)
-    points = "points" if head.kind == "percent" else UNITS.get(head.kind, "")
-    extra = (Column(m.name, m.label, UNITS.get(m.kind, ""), "Test split", _direction(m)) for m in others)
+    others = [m for m in QUALITY.values() if m != board.headline and any(m.name in row.metrics for row in board.rows)]
+    extra = [Column(m.name, m.label, UNITS.get(m.kind, ""), "Test split", _direction(m)) for m in others]
+    # A reconstruction is judged by all of its metrics; of a classification the top 5 say little beside the top 1.
+    near, far = ([], extra) if board.headline.kind == "percent" else (extra, [])
+    speed = "Speed-up: time of dense / time of compressed, 95 % interval"
+    if any(m.over_eager for row in board.rows for m in row.speeds.values()):
+        speed = f"{speed}. {COMPILED_RULE}"
     return (
         Column("rank", "Rank", "speed", RANK_RULE, "low"),
-        Column(head.name, head.label, UNITS.get(head.kind, ""), "Test split; mean and deviation over seeds", better),
-        Column("change", "vs dense", points, "Difference paired by seed; verdict by a 95 % t interval", better),
-        *(
-            [
-                Column(
-                    "control",
-                    "vs control",
-                    points,
-                    f"As vs dense, against a row of the same size: {', '.join(controls)}",
-                    better,
-                )
-            ]
-            if controls
-            else []
-        ),
-        Column("speedup", "Measured", TIMES, "Speed-up: time of dense / time of compressed, 95 % interval", "high"),
+        *_headline_columns(board),
+        *near,
+        Column("speedup", "Measured", TIMES, speed, "high"),
         Column("promised", "Promised", TIMES, "MACs of dense / MACs of compressed: what time could be at best", "high"),
         Column("compressed_seconds", "Time", "", "Median time of one pass; below it the dense model's", "low"),
         Column("parameters_left", "Parameters", "% left", "Non-zero parameters, as a share of dense", "low"),
         Column("macs_left", "MACs", "% left", "Multiply-accumulates of one sample, as a share of dense", "low"),
         Column("size_bytes_compressed", "File", "zipped", "Saved weights, compressed; below, as they are", "low"),
         Column("peak_bytes", "Memory", "peak", "Peak memory of a fresh process; below it the dense model's", "low"),
-        *extra,
+        *far,
     )
 
 
+def _headline_columns(board: Board) -> tuple[Column, ...]:
+    """What the task is judged by, and its differences from dense and, where there are any, from controls."""
+    head, controls = board.headline, rivals(board)
+    in_points = head.kind == "percent"
+    unit = UNITS.get(head.kind, "")
+    points = "points" if in_points else unit
+    told = "Test split; mean and deviation over seeds" + ("" if head.higher_is_better else "; lower is better")
+    change = "Difference paired by seed; verdict by a 95 % t interval"
+    if not in_points:
+        change += "; below it as a share of dense"
+    found = [Column(head.name, head.label, unit, told, _direction(head)),
+             Column("change", "vs dense", points, change, _direction(head))]  # fmt: skip
+    if controls:
+        told = f"As vs dense, against a row of the same size: {', '.join(controls)}"
+        found.append(Column("control", "vs control", points, told, _direction(head)))
+    return tuple(found)
+
+
+#: What stands beside the numbers of a compiled INT8 network in an eager setup, and what that means.
+COMPILED_MARK = "compiled"
+COMPILED_RULE = (
+    "compiled: INT8 kernels run in compiled networks alone, so this is the time of the eager dense network / the time "
+    "of the compiled INT8 one; below it the speed-up over the compiled dense network"
+)
 RANK_RULE = "1 + the rows whose whole speed-up interval, widened by the noise floor, lies above this row's"
 
 
@@ -225,7 +248,7 @@ def lines(board: Board) -> tuple[Line, ...]:
 def _line(row: Row, board: Board, several: bool) -> Line:
     fixed = {name: _quality(QUALITY[name], row.metrics[name]) for name in row.metrics if name in QUALITY}
     if row.change is not None:
-        fixed["change"] = _change(board.headline, row.change, row.verdicts[0])
+        fixed["change"] = _change(board.headline, row.change, row.verdicts[0], row.mean(f"dense_{board.headline.name}"))
     if len(row.verdicts) > 1:
         fixed["control"] = _control(board.headline, row.verdicts[1], several)
     fixed |= {"parameters_left": _left(row, "nonzero_parameters"), "macs_left": _left(row, "macs")}
@@ -240,9 +263,11 @@ def _quality(metric: Metric, found: Spread) -> Entry:
     return Entry(metric_text(metric, found.mean), deviation, found.mean, {"deviation": found.deviation})
 
 
-def _change(metric: Metric, found: Spread, verdict: Verdict) -> Entry:
-    deviation = "" if found.deviation is None else f"± {metric_text(metric, found.deviation)}, "
-    return Entry(difference_text(metric, found.mean), f"{deviation}{verdict_text(verdict)}", found.mean,
+def _change(metric: Metric, found: Spread, verdict: Verdict, dense: float | None) -> Entry:
+    deviation = "" if found.deviation is None else f"± {metric_text(metric, found.deviation)}"
+    share = "" if metric.kind == "percent" else relative(found.mean, dense)
+    words = ", ".join(word for word in (deviation, share, verdict_text(verdict)) if word)
+    return Entry(difference_text(metric, found.mean), words, found.mean,
                  {"deviation": found.deviation, "low": verdict.low, "high": verdict.high})  # fmt: skip
 
 
@@ -277,20 +302,43 @@ def _sub(word: str, text: str) -> str:
 def _costs(row: Row, setup: Setup) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     measurement = row.speeds.get(setup)
-    if measurement is not None and measurement.interval is not None:
-        low, high = measurement.interval
-        speedup, seconds = measurement.metric("speedup"), measurement.metric("compressed_seconds")
-        marks = "".join(f" {word}" for word in caveats(measurement))
-        dense = _sub("dense", duration(measurement.metric("dense_seconds")))
-        rank = measurement.rank
-        found["rank"] = Entry(NOTHING if rank is None else str(rank), "", rank)
-        ends = f"{low:.2f}\u2013{high:.2f}"
-        found["speedup"] = Entry(times(speedup), f"{ends}{marks}", speedup, {"low": low, "high": high})
-        found["compressed_seconds"] = Entry(duration(seconds), dense, seconds)
+    if measurement is not None:
+        found |= _speed(measurement)
     memory = row.memory_at(setup)
-    if memory is not None and (peak := memory.metric("peak_bytes")) is not None:
-        found["peak_bytes"] = Entry(size(peak), _sub("dense", size(memory.metric("dense_peak_bytes"))), peak)
+    if memory is not None:
+        found["peak_bytes"] = _memory(memory)
     return found
+
+
+def _speed(measurement: Measurement) -> dict[str, Entry]:
+    """What one measurement says of speed; of one that failed, why, and no number."""
+    speedup, seconds = measurement.metric("speedup"), measurement.metric("compressed_seconds")
+    if speedup is None:
+        return {"speedup": Entry(NOTHING, measurement.failure)} if measurement.failure else {}
+    interval = measurement.interval
+    low, high = interval or (None, None)
+    ends = "no interval" if interval is None else f"{interval[0]:.2f}\u2013{interval[1]:.2f}"
+    words = " ".join([ends, *caveats(measurement)])
+    if measurement.over_eager:
+        within = measurement.record.metrics.get("speedup")
+        words += "" if within is None else f"; {times(within)} over compiled dense"
+    mark = COMPILED_MARK if measurement.over_eager else ""
+    dense = _sub(f"dense{', eager' if measurement.over_eager else ''}", duration(measurement.metric("dense_seconds")))
+    rank = measurement.rank
+    return {
+        "rank": Entry(NOTHING if rank is None else str(rank), "", rank),
+        "speedup": Entry(times(speedup), words, speedup, {"low": low, "high": high}, mark),
+        "compressed_seconds": Entry(duration(seconds), dense, seconds, mark=mark),
+    }
+
+
+def _memory(memory: Measurement) -> Entry:
+    peak = memory.metric("peak_bytes")
+    if peak is None:
+        return Entry(NOTHING, memory.failure or "")
+    compiled = memory.over_eager
+    dense = _sub(f"dense{', compiled' if compiled else ''}", size(memory.metric("dense_peak_bytes")))
+    return Entry(size(peak), dense, peak, mark=COMPILED_MARK if compiled else "")
 
 
 def caveats(measurement: Measurement) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
+import io
 import re
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from suite import plan, render
 from suite.records import Record, encode
@@ -31,6 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ratio = round(0.3 + 0.01 * index, 2)
         records += [accuracy(ratio), latency(ratio, 1, 2.0 - ratio), latency(ratio, 128, 3.0 - ratio)]
     records.append(accuracy(0.95, status="error", reason=HOSTILE, metrics={}, notes={HOSTILE: HOSTILE}))
+    records += [quantized("accuracy"), quantized("latency"), restored(folder / "results" / "gallery")]
     path = folder / "results" / "box" / "run.jsonl"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"".join(map(encode, records)))
@@ -51,12 +55,43 @@ def latency(ratio: float, batch_size: int, speedup: float) -> Record:
     return record(ratio, kind="latency", metrics=metrics, samples=samples, conditions=conditions)
 
 
+def quantized(kind: str) -> Record:
+    """A network in INT8, timed compiled, on the task of the others."""
+    metrics: dict[str, Any] = {"top1": 0.93, "dense_top1": 0.94, "parameters": 1000, "dense_parameters": 1000}
+    fields: dict[str, Any] = {"kind": kind, "metrics": metrics, "data_sha256": "d" * 64,
+                              "curve": [{"step": 1, "quantized_share": 0.25}]}  # fmt: skip
+    if kind == "latency":
+        metrics = {"speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1, "speedup_over_eager": 3.0,
+                   "speedup_over_eager_low": 2.9, "speedup_over_eager_high": 3.1}  # fmt: skip
+        fields |= {"metrics": metrics, "conditions": {**CONDITIONS, "backend": "compile", "precision": "int8"}}
+    return record(0, method="quantize-static", hyperparameters={"batches": 8}, **fields)
+
+
+def restored(folder: Path) -> Record:
+    """A reconstruction task's branch-alpha with two pictures, a curve with alpha, and a base that is here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for grey in (40, 200):
+        picture = io.BytesIO()
+        Image.new("RGB", (16, 16), (grey, grey, grey)).save(picture, "WEBP")
+        names.append(hashlib.sha256(picture.getvalue()).hexdigest())
+        (folder / f"{names[-1]}.webp").write_bytes(picture.getvalue())
+    curve = [{"step": step, "alpha": 1 - step / 4, "restart": int(step == 4), "val": -0.3} for step in range(5)]
+    metrics = {"loss": 0.21, "dense_loss": 0.2, "parameters": 10, "merge_relative_error": 2e-6}
+    asked = {"task": "autoencoder-roadscenes", "method": "branch-alpha", "hyperparameters": {"channel_ratio": 0.5}}
+    base = accuracy(0.5).cell
+    return record(0, **asked, kind="accuracy", metrics=metrics, curve=curve, gallery=names, base_cell=base)
+
+
 def record(ratio: float, **fields: Any) -> Record:
     from suite.records import cell_key
 
-    asked = {"task": TASK, "method": METHOD, "hyperparameters": {"channel_ratio": ratio}, "seed": 0, "profile": "quick"}
+    asked: dict[str, Any] = {"task": TASK, "method": METHOD, "hyperparameters": {"channel_ratio": ratio}, "seed": 0,
+                             "profile": "quick"}  # fmt: skip
+    asked |= {name: value for name, value in fields.items() if name in asked}
+    fresh = plan.current_freshness(asked["task"], asked["method"]) or ""
     return Record(**({
-        **asked, "device": "cpu", "cell": cell_key(**asked), "freshness": plan.current_freshness(TASK, METHOD) or "",
+        **asked, "device": "cpu", "cell": cell_key(**asked), "freshness": fresh,
         "status": "ok", "created": "2026-01-01T00:00:00Z", "machine": "box", "run": "run", "command": "a command",
     } | fields))  # fmt: skip
 
@@ -129,6 +164,29 @@ def test_the_script_draws_the_rows_as_the_page_had_them(browse: Callable[[str], 
 
     served = (site / f"task-{TASK}.html").read_text(encoding="utf-8")
     assert rows(browse(f"task-{TASK}.html#quick-dddddddd.sort=-top1")) == rows(served)
+
+
+def test_the_table_of_a_script_marks_int8_rows_as_the_page_does(browse: Callable[[str], str]) -> None:
+    document = browse(f"task-{TASK}.html#quick-dddddddd.q=quantize-static%20batches")
+    assert '<i class="how">compiled</i>' in document and "2.00\u00d7 over compiled dense" in document
+    assert "INT8 networks compiled, over the eager dense one" in document
+
+
+def test_the_cell_page_shows_base_pictures_own_metrics_and_alpha(
+    browse: Callable[[str], str], site: Path, tmp_path: Path
+) -> None:
+    document = browse(f"cell.html#{restored(tmp_path).cell}")
+    assert f'href="cell.html#{accuracy(0.5).cell[:16]}"' in document
+    assert "Merge relative error" in document and "alpha (dotted)" in document and "Diamonds are restarts" in document
+    pictures = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', document)
+    assert [alt for _, alt in pictures] == [
+        "Test image 1, original", "Test image 1, reconstructed by branch-alpha channel_ratio 0.5"]  # fmt: skip
+    assert all((site / address).is_file() for address, _ in pictures)
+
+
+def test_the_cell_page_tells_the_quantized_share(browse: Callable[[str], str]) -> None:
+    document = browse(f"cell.html#{quantized('accuracy').cell}")
+    assert "weights in INT8" in document and "25.00 %" in document and "over eager dense" in document
 
 
 def test_the_cell_page_finds_its_cell_by_any_prefix(browse: Callable[[str], str]) -> None:

@@ -315,3 +315,12 @@ def test_doctor_says_what_is_here(call: Callable[..., Said], tmp_path: Path) -> 
 
 def test_download_of_digits_fetches_nothing(call: Callable[..., Said]) -> None:
     assert call("download", "digits") == Said(0, "digits come with scikit-learn: nothing to fetch\n", "")
+
+
+def test_list_matrix_says_what_runs_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["list", "matrix", "--json", "--results", str(Path(__file__).parents[2] / "results")]) == 0
+    found = {(each["method"], each["task"]): each["state"] for each in json.loads(capsys.readouterr().out)}
+    assert set(found) == {(method, task) for method in registry.catalogue().methods for task in registry.tasks()}
+    assert found["dense", "vgg16-cifar10"] == "measured"
+    assert cli.main(["list", "matrix", "dense"]) == 2
+    assert "leave out 'dense'" in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""Where and how a cost was measured, and in which setup each measurement is shown. Pure: no torch, no file.
+
+A quantized network runs on INT8 kernels only once it is compiled, and all others are timed eager. So that the two can
+be compared, an INT8 row stands in two setups: in the compiled one, against the compiled dense network; and in the eager
+one of the same machine, batch and threads, against the eager dense network, where pages mark it as compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from suite.records import Record, Scalar
+
+State = Literal["ok", "stale", "failed", "unsupported", "missing"]
+STATES: tuple[State, ...] = ("ok", "stale", "failed", "unsupported", "missing")
+
+EAGER, COMPILED, INT8, FP32 = "eager", "compile", "int8", "fp32"
+#: What a latency record calls a quantity that is against the eager dense network instead of the compiled one.
+OVER_EAGER = {
+    "speedup": "speedup_over_eager",
+    "speedup_low": "speedup_over_eager_low",
+    "speedup_high": "speedup_over_eager_high",
+    "dense_seconds": "dense_eager_seconds",
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and under which conditions a cost was measured; rows are compared and ranked within one setup only."""
+
+    machine: str
+    device: str
+    conditions: tuple[tuple[str, Scalar], ...]
+
+    def __getitem__(self, name: str) -> Scalar:
+        return dict(self.conditions).get(name)
+
+    def changed(self, **conditions: Scalar) -> Setup:
+        """The same setup under other conditions."""
+        return replace(self, conditions=tuple(sorted((dict(self.conditions) | conditions).items())))
+
+    @property
+    def headline(self) -> bool:
+        """Is it the one that counts: batch 1, one thread, hot caches, eager?"""
+        exact = (self["batch_size"], self["cache"], self["backend"]) == (1, "hot", EAGER)
+        return exact and self["threads"] in (1, None) and self["timing"] in ("wall", None) and not self.is_int8
+
+    @property
+    def is_int8(self) -> bool:
+        return self["precision"] == INT8
+
+
+def setup_of(record: Record) -> Setup:
+    """The setup of a record that has conditions."""
+    return Setup(record.machine, record.device, tuple(sorted((record.conditions or {}).items())))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A latency or memory record that counts, or the nearest there is. `rank` is None where it is not ranked.
+
+    `over_eager`: it stands in an eager setup, though its own network was compiled; times and speed-ups are then
+    against the eager dense network.
+    """
+
+    record: Record
+    state: State
+    rank: int | None = None
+    over_eager: bool = False
+
+    @property
+    def contended(self) -> bool:
+        return bool(self.record.notes.get("contended"))
+
+    @property
+    def comparable(self) -> bool:
+        return self.state == "ok" and not self.contended
+
+    def metric(self, name: str) -> float | None:
+        """A metric as its setup reads it: None where it was not measured."""
+        return self.record.metrics.get(OVER_EAGER.get(name, name) if self.over_eager else name)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends of the speed-up's interval, None where it was not measured; a missing end is the value itself.
+
+        Over eager there is no interval without its ends: the record is older than they are, and is not ranked.
+        """
+        middle, low, high = (self.metric(name) for name in ("speedup", "speedup_low", "speedup_high"))
+        if middle is None or (self.over_eager and (low is None or high is None)):
+            return None
+        return (middle if low is None else low, middle if high is None else high)
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no number, in the words of the record; None where there is one."""
+        if self.record.status == "ok":
+            return None
+        return f"{self.record.status}: {self.record.reason or 'no reason given'}"
+
+
+# ------------------------------------------------------------------------------------------------ INT8 beside float32
+
+
+def hosts(setup: Setup, known: Iterable[Setup]) -> tuple[Setup, ...]:
+    """The float32 setups among `known` in which an INT8 measurement is shown; none: it needs a setup of its own."""
+    if not setup.is_int8:
+        return ()
+    wanted = [setup.changed(precision=FP32)]
+    if setup["backend"] == COMPILED:
+        wanted.append(setup.changed(precision=FP32, backend=EAGER))
+    return tuple(each for each in known if each in wanted)
+
+
+def placed(found: Mapping[Setup, Measurement], known: Iterable[Setup]) -> dict[Setup, Measurement]:
+    """A row's measurements by the setup they are shown in: each INT8 one in its hosts, if it has any among `known`.
+
+    Where the row was measured in the host itself too, what has a number stands, the host's own first.
+    """
+    known = tuple(known)
+    done = {setup: each for setup, each in found.items() if not hosts(setup, known)}
+    for setup, each in found.items():
+        for host in hosts(setup, known):
+            if host not in done or (done[host].state != "ok" and each.state == "ok"):
+                done[host] = replace(each, over_eager=setup["backend"] != host["backend"])
+    return done
+
+
+def memory_beside(found: Mapping[Setup, Measurement], setup: Setup) -> Measurement | None:
+    """The peak memory that belongs to a latency setup: same machine, device, batch and backend, same threads if any.
+
+    Of an INT8 network beside an eager setup it is that of the compiled one.
+    """
+
+    def closeness(own: Setup) -> tuple[bool, ...] | None:
+        wanted = (setup.machine, setup.device, setup["batch_size"])
+        if (own.machine, own.device, own["batch_size"]) != wanted:
+            return None
+        same = (own["backend"], own["precision"]) == (setup["backend"], setup["precision"])
+        stands_in = own.is_int8 and setup["backend"] in (own["backend"], EAGER if own["backend"] == COMPILED else None)
+        if not (same or stands_in):
+            return None
+        return (found[own].state == "ok", same, own["threads"] == setup["threads"])
+
+    fitting = {own: near for own in found if (near := closeness(own)) is not None}
+    if not fitting:
+        return None
+    own = max(fitting, key=lambda each: fitting[each])
+    return replace(found[own], over_eager=own["backend"] != setup["backend"])

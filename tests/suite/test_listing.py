@@ -1,0 +1,92 @@
+"""The method x task matrix: said from records alone, by today's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import listing, plan, registry, render
+from suite.listing import Standing
+from suite.records import Record, encode
+
+TASK, METHOD = "vgg16-cifar10", "structured"
+Make = Callable[..., Record]
+
+
+@pytest.fixture
+def one(make_record: Make) -> Make:
+    """`one(field=value, ...)`: a fresh accuracy record of `structured` on vgg16-cifar10."""
+
+    def call(**changes: Any) -> Record:
+        fields: dict[str, Any] = {"task": TASK, "method": METHOD, "hyperparameters": {}, "machine": "box",
+                  "freshness": plan.current_freshness(TASK, METHOD)}  # fmt: skip
+        return make_record(**(fields | changes))
+
+    return call
+
+
+def standing(*records: Record) -> Standing:
+    return listing.matrix(records)[METHOD][TASK]
+
+
+def test_every_method_meets_every_task() -> None:
+    found = listing.matrix([])
+    assert set(found) == set(registry.catalogue().methods)
+    assert all(set(tasks) == set(registry.tasks()) for tasks in found.values())
+    assert {each for tasks in found.values() for each in tasks.values()} == {Standing("untried")}
+
+
+def test_what_is_measured_names_profiles_and_machines(one: Make) -> None:
+    found = standing(one(), one(profile="full", machine="another"), one())
+    assert found == Standing("measured", ("full", "smoke"), ("another", "box"))
+    assert str(found) == "measured: full, smoke"
+
+
+def test_what_a_method_cannot_do_has_its_reason(one: Make) -> None:
+    refused = one(status="unsupported", reason="no linear layer", metrics={})
+    assert str(standing(refused)) == "cannot: no linear layer"
+    assert standing(refused, one()) == Standing("measured", ("smoke",), ("box",), "no linear layer")
+    assert str(standing(one(status="oom", reason="no room", metrics={}))) == "failed: oom: no room"
+
+
+def test_what_earlier_code_did_says_nothing_of_todays(one: Make) -> None:
+    old = {"freshness": "of old"}
+    assert standing(one(**old), one(status="unsupported", reason="x", metrics={}, **old)) == Standing("untried")
+
+
+def test_a_benchmark_is_no_accuracy(one: Make) -> None:
+    assert standing(one(kind="latency", conditions={}, metrics={"speedup": 2.0})) == Standing("untried")
+
+
+def test_the_overview_shows_the_matrix_with_words_for_those_who_do_not_see_it(one: Make, tmp_path: Path) -> None:
+    reason = "no linear <layer>"
+    refused = one(status="unsupported", reason=reason, metrics={}, task="vgg16-digits",
+                  freshness=plan.current_freshness("vgg16-digits", METHOD))  # fmt: skip
+    (tmp_path / "results" / "box").mkdir(parents=True)
+    (tmp_path / "results" / "box" / "run.jsonl").write_bytes(encode(one()) + encode(refused))
+    index = render.build(tmp_path / "results", tmp_path / "site").read_text(encoding="utf-8")
+    table = index[index.index('id="matrix"') : index.index('id="grid"')]
+    assert table.count("<tr>") == 1 + len(registry.catalogue().methods)
+    assert table.count("not measured yet</span>") == len(registry.tasks()) * len(registry.catalogue().methods) - 2
+    assert "<b>smoke</b></td>" in table and "<p>no linear &lt;layer&gt;</p>" in table
+    assert '<caption class="hide">' in table and 'class="scroll" role="region"' in table
+
+
+def test_lines_and_entries_hold_every_pair_once(one: Make) -> None:
+    found = listing.matrix([one()])
+    pairs = len(registry.tasks()) * len(registry.catalogue().methods)
+    lines = list(listing.matrix_text(found))
+    assert len(lines) == pairs + len(registry.catalogue().methods)
+    assert f"  {TASK:{max(map(len, registry.tasks()))}}  measured: smoke" in lines
+    entries = listing.matrix_entries(found)
+    assert len({(each["method"], each["task"]) for each in entries}) == pairs
+    assert {"state", "profiles", "machines", "reason"} <= set(entries[0])
+
+
+def test_the_line_of_an_int8_row_says_both_speed_ups(one: Make) -> None:
+    metrics = {"speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1, "speedup_over_eager": 3.0}
+    text = listing.line(one(kind="latency", metrics=metrics, conditions={"precision": "int8"}))
+    assert "2.000x [1.900, 2.100], 3.000x over eager dense (precision=int8)" in text
