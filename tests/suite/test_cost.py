@@ -30,8 +30,8 @@ def test_fine_tuning_counts_the_epochs_of_every_step() -> None:
 
 
 def test_other_ways_of_saying_how_long() -> None:
-    assert cost.method_epochs(cell("branch-alpha").hyperparameters) == 90 + 10 + 20 + 40
-    assert cost.method_epochs(cell("branch-alpha", order="encoder-first").hyperparameters) == 2 * 160
+    assert cost.method_epochs(cell("branch-alpha").hyperparameters) == 45 + 10 + 20 + 80
+    assert cost.method_epochs(cell("branch-alpha", order="encoder-first").hyperparameters) == 2 * 155
     assert cost.method_epochs(cell("quantize-qat").hyperparameters) == 8 + 2
     assert cost.training_macs(cell("from-scratch")) == cost.training_macs(cell("dense"))
 
