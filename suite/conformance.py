@@ -159,9 +159,10 @@ def _is_network(model: Any) -> str | None:
 
 def _outputs(model: nn.Module, ready: Prepared) -> torch.Tensor:
     inputs = ready.dataset.normalise(ready.dataset.val.images[:8])
+    # one channel's layout is ambiguous, and a convolution then sums in the order of its weights' layout
+    model.eval().to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        # one channel's layout is ambiguous, and a convolution then sums in the order of its weights' layout
-        outputs: torch.Tensor = model.eval().to(memory_format=torch.channels_last)(inputs)
+        outputs: torch.Tensor = model(inputs)
     return outputs
 
 
