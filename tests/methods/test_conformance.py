@@ -1,4 +1,4 @@
-"""Every registered method passes the conformance test on the digits, and runs on the other stand-ins; no list to edit."""
+"""Every registered method passes the conformance test on the digits and runs on the other stand-ins: no list here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_method_conforms_on_digits(name: str) -> None:
 @pytest.mark.parametrize("task", STAND_INS)
 @pytest.mark.parametrize("name", METHODS)
 def test_method_runs_on_a_batch_of_the_other_stand_ins_or_says_why_not(name: str, task: str, tmp_path: Path) -> None:
-    """On untrained weights, by the headline point and recipes of one batch: `conform` without --task trains for real."""
+    """On untrained weights, by the headline point and a recipe of one batch; `conform` without --task really trains."""
     ready = run.prepare(task, "smoke", Places(NOWHERE, NOWHERE, NOWHERE), "cpu")
     recipe = replace(ready.recipe, epochs=1, batch_size=8, train_images=8, eval_images=4)
     ready = replace(ready, recipe=recipe, dataset=ready.dataset.capped(recipe))
