@@ -18,11 +18,13 @@ from suite import graphs, registry
 from suite.errors import ArtifactError, UsageError
 from suite.graphs import GraphNetwork
 from suite.layers import Layers, first_line, read_layers, resize
-from suite.records import write_atomically
+from suite.records import sha256_of, write_atomically
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
+#: What torch, safetensors and our own code raise where weights and description do not belong together.
+MISFITS = (RuntimeError, AttributeError, LookupError, TypeError, ValueError, OverflowError, safetensors.SafetensorError)
 #: No network that we would rebuild is larger; a hostile description cannot ask for terabytes.
 MOST_PARAMETERS = 2**28
 
@@ -117,9 +119,15 @@ def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapp
     digest = hashlib.sha256(content).hexdigest()
     write_atomically(folder / WEIGHTS, content)
     graph = {"graph": graphs.describe(model)} if isinstance(model, GraphNetwork) else {}
-    described = {"sha256": digest, "architecture": msgspec.to_builtins(architecture), **graph, "facts": dict(facts)}
+    described = {"sha256": digest, "architecture": msgspec.to_builtins(architecture), **graph}
+    described |= {"description_sha256": description_sha256(described), "facts": dict(facts)}
     _describe(folder, described)
     return digest
+
+
+def description_sha256(description: Mapping[str, Any]) -> str:
+    """The hash of what a stored network's layers and graph are said to be, beside that of its weights."""
+    return sha256_of([description.get("architecture"), description.get("graph")])
 
 
 def add_facts(folder: Path, more: Mapping[str, Any]) -> None:
@@ -140,8 +148,8 @@ def facts(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"{path} is damaged ({error}); delete its folder to make it again") from error
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ArtifactError(f"{path} is damaged ({first_line(error)}); delete its folder to make it again") from error
 
 
 def load(folder: Path, *, device: str = "cpu") -> nn.Module:
@@ -163,13 +171,18 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
         )
     try:
         model = restore(description, safetensors.torch.load(content))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+    except ArtifactError as error:
+        raise ArtifactError(f"{folder / DESCRIPTION}: {error}") from error
+    except MISFITS as error:
         raise ArtifactError(f"{weights} does not fit its description: {first_line(error)}") from error
     return model.to(device=device)
 
 
 def restore(description: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
-    """The network of a stored description with these weights; RuntimeError where they are another network's."""
+    """The network of a stored description with these weights; ArtifactError, or one of MISFITS, where it is none."""
+    stated = description.get("description_sha256")  # models stored before there was one have none
+    if stated is not None and stated != description_sha256(description):
+        raise ArtifactError("the description has been changed or damaged (hash mismatch); make it again")
     architecture = _read(description.get("architecture", {}))
     if architecture.precision == "int8":
         tensors = {name.removeprefix(graphs.PREFIX): tensor for name, tensor in tensors.items()}

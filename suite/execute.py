@@ -284,7 +284,7 @@ def newest_model(cell: Cell, root: Path) -> Path | None:
     kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
     folders = (root / cell.task / cell.method).glob(kind)
     stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
-    return stored[-1] if stored else None
+    return max(stored, key=lambda folder: (folder / artifacts.DESCRIPTION).stat().st_mtime_ns, default=None)
 
 
 def _measure(job: Job, subject: Subject, session: Session, scratch: Path) -> Measurement:

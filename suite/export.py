@@ -23,6 +23,7 @@ from torch import nn
 
 from suite import artifacts, backends, execute  # artifacts registers the operators of quantized programs
 from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError
+from suite.layers import first_line
 from suite.plan import Cell
 from suite.records import write_atomically
 
@@ -73,8 +74,8 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     (cell,) = cells
     if kind not in FORMATS:
         raise UsageError(f"unknown format {kind!r}: choose one of {', '.join(FORMATS)}")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: name a file with --out")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file (a folder or a device): name a file with --out")
     if path.exists() and not force:
         raise UsageError(f"{path} is there already: --force overwrites it, another --out leaves it")
     folder = execute.newest_model(cell, root)
@@ -95,7 +96,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
         len(content),
         "int8" if backends.int8_layers(model) else "fp32",
         checks,
-        _snippet(kind, path, root / INDEX, shape),
+        _snippet(kind, path.resolve(), (root / INDEX).resolve(), shape),
     )
 
 
@@ -103,7 +104,8 @@ def _description(cell: Cell, known: Mapping[str, Any]) -> dict[str, Any]:
     """What a file says of itself: the stored description without the history of its training, and its cell."""
     made = {"task": cell.task, "method": cell.method, "hyperparameters": dict(cell.hyperparameters), "seed": cell.seed,
             "profile": cell.profile, "cell": cell.key}  # fmt: skip
-    return {name: known[name] for name in ("sha256", "architecture", "graph") if name in known} | {"made_by": made}
+    stored = {name: known[name] for name in ("sha256", "architecture", "graph") if name in known}
+    return stored | {"description_sha256": artifacts.description_sha256(stored), "made_by": made}
 
 
 def _snippet(kind: str, path: Path, index: Path, shape: tuple[int, int, int]) -> str:
@@ -156,12 +158,14 @@ def _read_model(content: bytes, name: str) -> nn.Module:
         length = int.from_bytes(content[:8], "little")
         header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, Any])
         description = msgspec.json.decode(header["__metadata__"][METADATA], type=dict[str, Any])
-    except (safetensors.SafetensorError, msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{name} is no model exported as safetensors: {error}") from error
+    except (*artifacts.MISFITS, msgspec.MsgspecError) as error:  # RecursionError is a RuntimeError
+        raise ArtifactError(f"{name} is no model exported as safetensors: {first_line(error)}") from error
     try:
         model = artifacts.restore(description, tensors)
-    except (RuntimeError, AttributeError) as error:
-        raise ArtifactError(f"{name} does not fit its own description: {str(error).partition(chr(10))[0]}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: {error}") from error
+    except artifacts.MISFITS as error:
+        raise ArtifactError(f"{name} does not fit its own description: {first_line(error)}") from error
     if hashlib.sha256(artifacts.weights_bytes(model)).hexdigest() != description.get("sha256"):
         raise ArtifactError(f"{name} is damaged: its weights are not those that were exported; export it again")
     return model

@@ -284,7 +284,10 @@ class _Builder:
         """A stored weight is zero where its number is: its zero points are all 0."""
         if "tensor" in arguments[0]:
             held = arguments[2]
-            symmetric = not bool(self.tensors[held["tensor"]].any()) if isinstance(held, dict) else held in (0, None)
+            if isinstance(held, dict):  # anything but a stored tensor is no known zero point
+                symmetric = held.get("tensor") in self.tensors and not bool(self.tensors[held["tensor"]].any())
+            else:
+                symmetric = held in (0, None)
             if not symmetric:
                 raise ArtifactError(f"{at} reads weights whose zero point is not 0")
 

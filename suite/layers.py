@@ -62,7 +62,7 @@ def resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]
         raise ArtifactError(f"layer {path!r} is a {type(layer).__name__}, the description says {kind!r}")
     if all(_plain(layer, name) == value for name, value in attributes.items()):
         return
-    if any(isinstance(value, int) and not 0 <= value <= MOST_CHANNELS for value in attributes.values()):
+    if not all(_is_possible(name, value) for name, value in attributes.items()):
         raise ArtifactError(f"layer {path!r} has an impossible size")
     arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in attributes.items()}
     try:
@@ -71,6 +71,13 @@ def resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]
         raise ArtifactError(f"layer {path!r} cannot be built: {first_line(error)}") from error
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, resized)
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    """Is it a size that a layer may have? A stride of 0, or a padding beyond all images, fails only when it is run."""
+    least = 1 if name in ("kernel_size", "stride", "dilation", "groups") else 0
+    sizes = value if isinstance(value, list) else [value]
+    return all(least <= each <= MOST_CHANNELS for each in sizes if isinstance(each, int))
 
 
 def first_line(error: Exception) -> str:

@@ -32,6 +32,7 @@ from suite.tasks import Task
 BASELINE = "baseline"
 #: The hyperparameter that every other method has.
 BASE = "base"
+LONGEST_BASE = 1000
 
 T = TypeVar("T")
 MethodFunction = Callable[..., Any]
@@ -66,7 +67,7 @@ class Method:
     def _resolve(self, typed: dict[str, Any], find: Callable[[str], Method]) -> dict[str, Any]:
         """The same with `base` in its one spelling; `find` gives the method of a name."""
         text = typed.get(BASE)
-        return typed if text is None else typed | {BASE: Base.parse(text, find).text}
+        return typed if text is None else typed | {BASE: Base.parse(str(text), find).text}
 
     def _typed(self, given: Mapping[str, Any]) -> dict[str, Any]:
         known = {parameter.name: parameter for parameter in self.hyperparameters}
@@ -93,6 +94,8 @@ class Base:
 
         `find` gives the method of a name.
         """
+        if len(text) > LONGEST_BASE:
+            raise UsageError(f"base={text[:40]}...: longer than {LONGEST_BASE} characters")
         name, _, listed = text.partition(":")
         entry = find(name)
         if entry.family == BASELINE:

@@ -24,6 +24,7 @@ from suite import artifacts, complexity, data, gallery, machine, pictures, plan,
 from suite.data import Dataset
 from suite.errors import ArtifactError, DataError, RecordError, SuiteError, Unsupported
 from suite.evaluate import OBJECTIVES, Objective, evaluate
+from suite.graphs import GraphNetwork
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, now
@@ -286,10 +287,16 @@ def _origin(cell: Cell, dense: nn.Module, places: Places, data_sha256: str, devi
     """The network that a cell starts from, a copy of its own: the dense one, or its base's compressed one."""
     if cell.base is None:
         return copy.deepcopy(dense)
-    try:
-        return artifacts.load(artifact_folder(places.artifacts, cell.base, data_sha256), device=device)
-    except ArtifactError as error:
-        raise Unsupported(f"its base {cell.hyperparameters[registry.BASE]} has no usable model: {error}") from error
+    named = f"its base {cell.hyperparameters[registry.BASE]}"
+    folder = artifact_folder(places.artifacts, cell.base, data_sha256)
+    if artifacts.facts(folder) is None:
+        if any(folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*")):  # of another version of the data
+            raise ArtifactError(f"{named} was made from other data: python -m suite run {cell.base.arguments} --force")
+        raise Unsupported(f"{named} has no model: its own record says why")
+    origin = artifacts.load(folder, device=device)
+    if isinstance(origin, GraphNetwork):
+        raise Unsupported(f"{named} computes in INT8: prune first and quantize last")
+    return origin
 
 
 def _dense_metrics(dense: nn.Module, start: Dense, ready: Prepared) -> dict[str, Any]:

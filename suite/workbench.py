@@ -13,7 +13,7 @@ from torch import nn
 
 from suite import complexity, registry
 from suite.data import Dataset, batches
-from suite.errors import SuiteError
+from suite.errors import SuiteError, Unsupported
 from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
 from suite.tasks import Recipe, Schedule, Task
@@ -82,9 +82,15 @@ class Workbench:
         with a `teacher`, a network in eval mode, the targets are its outputs on the same inputs, and the loss their
         mean squared difference unless one is given. `transform(inputs, generator)` changes each normalised batch.
         `patience` stops after so many epochs without a better validation score, `keep_best` ends with the weights of
-        the best epoch, `autocast` False trains in float32 throughout. SuiteError where the loss is not finite.
+        the best epoch, `autocast` False trains in float32 throughout. Unsupported for negative epochs, rates and the
+        like; SuiteError where the loss is not finite.
         """
-        if epochs <= 0:
+        limits = {"weight_decay": weight_decay, "epochs": epochs, "lr": lr, "patience": patience}
+        for name, value in limits.items():
+            least = 0 if name in ("weight_decay", "epochs") else 1e-12 if name == "lr" else 1
+            if value is not None and not least <= value < math.inf:
+                raise Unsupported(f"{name} {value} makes no training")
+        if epochs == 0:
             return
         recipe = replace(
             self.recipe,
@@ -142,7 +148,9 @@ class Workbench:
         )
 
     def calibration_batches(self, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The first `count` batches of the training split, in its own order, not augmented."""
+        """The first `count` batches of the training split, in its own order, not augmented; Unsupported below one."""
+        if count < 1:
+            raise Unsupported(f"{count} batches of training images: at least one is needed")
         split = self._train.first(count * self.recipe.batch_size)
         yield from batches(self._dataset, split, self.recipe.batch_size)
 

@@ -106,9 +106,25 @@ def test_damaged_description_is_refused_by_name(stored: Path, content: bytes) ->
         artifacts.load(stored)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'"eps": 1e-05', b'"eps": 5.0'), (b'"stride": [\n', b'"stride":  [\n'), (b'"vgg16"', b'"vgg17"')],
+)
+def test_changed_description_is_refused_unless_only_its_spaces_are(stored: Path, before: bytes, after: bytes) -> None:
+    content = (stored / DESCRIPTION).read_bytes()
+    assert before in content
+    (stored / DESCRIPTION).write_bytes(content.replace(before, after, 1))
+    if before.split() == after.split():
+        assert artifacts.load(stored) is not None
+        return
+    with pytest.raises(ArtifactError, match=r"stored/model\.json: the description has been changed or damaged"):
+        artifacts.load(stored)
+
+
 def alter(stored: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     plain = json.loads((stored / DESCRIPTION).read_bytes())
     change(plain)
+    plain["description_sha256"] = artifacts.description_sha256(plain)  # as whoever means harm would
     (stored / DESCRIPTION).write_text(json.dumps(plain))
 
 
@@ -134,6 +150,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "large kernel": layer("features.0", kernel_size=[65_536, 65_536]),
     "negative": layer("features.0", out_channels=-1),
     "no groups": layer("features.0", groups=0),
+    "no stride": layer("features.0", stride=[0, 0]),
+    "padding beyond all images": layer("features.0", padding=[1_000_000, 1_000_000]),
     "three kernel sizes": layer("features.0", kernel_size=[3, 3, 3]),
     "no kernel size": layer("features.0", kernel_size=[]),
     "text": layer("features.0", out_channels="64"),

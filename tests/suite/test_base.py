@@ -174,4 +174,32 @@ def test_combined_cell_starts_from_the_bases_weights(session: Session, tiny_cell
 def test_base_that_cannot_be_made_makes_the_cell_unsupported(session: Session, tiny_cell: Callable[..., Cell]) -> None:
     done = [o.record for o in execute.compress([tiny_cell("zeroes", base="refuses")], session)]
     assert [record.status for record in done] == ["unsupported", "unsupported"]
-    assert done[1].reason is not None and done[1].reason.startswith("its base refuses has no usable model")
+    assert done[1].reason is not None and done[1].reason.startswith(
+        "its base refuses has no model: its own record says why"
+    )
+
+
+def test_base_made_from_other_data_is_named_and_tried_again(session: Session, tiny_cell: Callable[..., Cell]) -> None:
+    cell = tiny_cell("zeroes", share=0.6, base="zeroes:share=0.1")
+    base = cell.base
+    assert base is not None
+    list(execute.compress([base], session))
+    folder = execute.newest_model(base, session.places.artifacts)
+    assert folder is not None
+    folder.rename(folder.with_name(folder.name.rpartition("-")[0] + "-00000000"))
+    (record,) = (outcome.record for outcome in execute.compress([cell], session))
+    assert record.status == "error", "not a standing fact about the method"
+    assert "was made from other data: python -m suite run --task tiny --method zeroes" in str(record.reason)
+
+
+def test_quantized_network_is_compressed_no_further(tiny_task: Any, tmp_path: Path, results_dir: Path) -> None:
+    places = run.Places(tmp_path, tmp_path / "artifacts", results_dir)
+    cell = Cell("tiny", "l1-three-stage", complete("l1-three-stage", base="quantize-dynamic"), 0, "smoke")
+    done = [o.record for o in execute.compress([cell], Session(places, "cpu", run.provenance(), QUIET))]
+    assert [record.status for record in done] == ["ok", "unsupported"]
+    assert done[1].reason == "its base quantize-dynamic computes in INT8: prune first and quantize last"
+
+
+def test_base_longer_than_any_is_refused() -> None:
+    with pytest.raises(UsageError, match="longer than 1000 characters"):
+        complete("global-unstructured", base="from-scratch:base=[" * 1200)

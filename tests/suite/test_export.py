@@ -66,8 +66,11 @@ def test_nothing_is_overwritten_unless_forced(cell: Cell, places: Any, tmp_path:
     assert file.read_text() == "mine"
     export.export([cell], file, "safetensors", root=places.artifacts, force=True)
     assert suite.load_model(file) is not None
-    with pytest.raises(UsageError, match="is a folder"):
-        export.export([cell], tmp_path, "onnx", root=places.artifacts, force=True)
+    os.mkfifo(tmp_path / "pipe")
+    for no_file in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(UsageError, match="is no file"):
+            export.export([cell], no_file, "onnx", root=places.artifacts, force=True)
+    assert not Path(os.devnull).is_file()
 
 
 def test_what_cannot_be_exported_is_one_line(
@@ -113,6 +116,15 @@ def test_damaged_or_strange_safetensors_file_is_refused(cell: Cell, places: Any,
     damaged.write_bytes(safetensors.torch.save({"other": torch.zeros(2)}, metadata))
     with pytest.raises(ArtifactError, match="does not fit its own description"):
         suite.load_model(damaged)
+    described = json.loads(metadata[export.METADATA])
+    described["architecture"]["layers"]["features.1"][1]["eps"] = 5.0
+    whole = safetensors.torch.load_file(file)
+    damaged.write_bytes(safetensors.torch.save(whole, {export.METADATA: json.dumps(described)}))
+    with pytest.raises(ArtifactError, match="the description has been changed or damaged"):
+        suite.load_model(damaged)
+    damaged.write_bytes(safetensors.torch.save(whole, {export.METADATA: "[" * 50_000}))
+    with pytest.raises(ArtifactError, match="no model exported as safetensors"):
+        suite.load_model(damaged)
     with pytest.raises(ArtifactError, match="cannot be read"):
         suite.load_model(tmp_path / "missing")
 
@@ -140,7 +152,7 @@ def test_command_line_prints_the_lines_and_nothing_else(
     assert "no model of this cell" in missing.stderr and missing.stderr.count("\n") == 1
     assert run_cli("run", *one).returncode == 0
     done = run_cli("export", *one, *wanted)
-    assert done.returncode == 0 and "suite.load_model('model.safetensors')" in done.stdout
+    assert done.returncode == 0 and "/model.safetensors')(" in done.stdout
     assert len(done.stdout.splitlines()) == 3 and "bit-equal" in done.stderr
     again = run_cli("export", *one, *wanted)
     assert again.returncode == 2 and again.stdout == "" and "--force" in again.stderr

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from suite import complexity
-from suite.errors import SuiteError
+from suite.errors import SuiteError, Unsupported
 from suite.progress import Progress
 from suite.workbench import Workbench, kept_channels
 
@@ -242,3 +242,20 @@ def test_reported_metrics_are_numbers(bench: Callable[..., Workbench]) -> None:
     for wrong in ("text", [1.0], math.nan):
         with pytest.raises(SuiteError, match=r"bench\.report\(wrong="):
             one.report(wrong=wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": -1}, {"epochs": math.inf}, {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"weight_decay": -1.0},
+              {"patience": 0}]
+)  # fmt: skip
+def test_training_that_makes_no_sense_is_unsupported(
+    bench: Callable[..., Workbench], tiny_model: nn.Module, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(Unsupported, match=f"{next(iter(wrong))} .* makes no training"):
+        bench().finetune(tiny_model, **{"epochs": 1, **wrong})
+
+
+@pytest.mark.parametrize("count", [0, -4])
+def test_calibration_needs_a_batch(bench: Callable[..., Workbench], count: int) -> None:
+    with pytest.raises(Unsupported, match="at least one is needed"):
+        next(bench().calibration_batches(count))
