@@ -87,7 +87,7 @@ class Workbench:
         """
         limits = {"weight_decay": weight_decay, "epochs": epochs, "lr": lr, "patience": patience}
         for name, value in limits.items():
-            least = 0 if name in ("weight_decay", "epochs") else 1e-12 if name == "lr" else 1
+            least = 1 if name == "patience" else 0
             if value is not None and not least <= value < math.inf:
                 raise Unsupported(f"{name} {value} makes no training")
         if epochs == 0:

@@ -154,6 +154,14 @@ def _forget() -> None:
         cached.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def subnormals() -> Iterator[None]:
+    """Subnormal numbers are there for every test: code that torch.compile loads flushes them to zero from then on."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+
+
 @pytest.fixture
 def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """`install(methods={module: source}, tasks={module: source})`: a package `outside` is there for one test."""

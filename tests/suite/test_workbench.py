@@ -245,7 +245,7 @@ def test_reported_metrics_are_numbers(bench: Callable[..., Workbench]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": -1}, {"epochs": math.inf}, {"lr": 0.0}, {"lr": -1.0}, {"lr": math.nan}, {"weight_decay": -1.0},
+    "wrong", [{"epochs": -1}, {"epochs": math.inf}, {"lr": -1.0}, {"lr": math.nan}, {"weight_decay": -1.0},
               {"patience": 0}]
 )  # fmt: skip
 def test_training_that_makes_no_sense_is_unsupported(
