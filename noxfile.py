@@ -15,7 +15,7 @@ nox.options.sessions = ["tests"]
 ROOT = Path(__file__).parent
 QUICKSTART = Path("build") / "quickstart"
 #: What the quickstart times, one of each family: compiling an INT8 network alone takes a minute.
-MEASURED = ("dense", "l1-three-stage", "branch-alpha", "global-unstructured", "quantize-static")
+MEASURED = ("l1-three-stage", "global-unstructured", "quantize-static")
 
 
 def install(session: nox.Session, extra: str = "") -> None:
