@@ -12,7 +12,7 @@ from torch import nn
 
 from methods._channels import channel_widths, remove_channels
 from models.googlenet import Inception, googlenet
-from suite import artifacts, complexity, kept_channels, registry
+from suite import artifacts, complexity, kept_channels
 
 IMAGES = (3, 32, 32)
 STAND_IN = {"classes": 10, "width": 0.25}
@@ -90,32 +90,6 @@ def test_width_scales_every_layer_and_leaves_at_least_one_channel(width: float, 
     assert {name: out for name, out in channel_widths(model).items() if name != "head"} == {
         name: max(1, int(out * width)) for name, out in full.items() if name != "head"}  # fmt: skip
     assert model(torch.zeros(2, *IMAGES)).shape == (2, 7)
-
-
-def test_fx_trace_computes_the_same() -> None:
-    model = stand_in()
-    images = torch.randn(3, *IMAGES)
-    with torch.no_grad():
-        assert torch.equal(torch.fx.symbolic_trace(model)(images), model(images))
-
-
-def test_exported_program_takes_any_batch() -> None:
-    model = stand_in()
-    dynamic = {"images": {0: torch.export.Dim("batch")}}
-    exported = torch.export.export(model, (torch.randn(2, *IMAGES),), dynamic_shapes=dynamic).module()
-    for batch in (1, 2, 5):
-        images = torch.randn(batch, *IMAGES)
-        with torch.no_grad():
-            assert torch.allclose(exported(images), model(images), atol=1e-6)
-
-
-def test_registry_builds_the_same_network_from_the_same_seed() -> None:
-    built = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        built.append(registry.build_model("googlenet", STAND_IN))
-    one, two = (model.state_dict() for model in built)
-    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 # -------------------------------------------------------------------------------------------------------------- cutting

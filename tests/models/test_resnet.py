@@ -12,7 +12,7 @@ from torch import nn
 
 from methods._channels import channel_widths, remove_channels
 from models.resnet import Block, resnet18
-from suite import artifacts, complexity, kept_channels, registry
+from suite import artifacts, complexity, kept_channels
 
 IMAGES = (3, 32, 32)
 SMALL = {"classes": 10, "width": 0.125, "stem_pool": False}
@@ -86,34 +86,6 @@ def test_stages_see_halved_images(stem_pool: bool, sides: list[int]) -> None:
         block.register_forward_hook(lambda _, __, output: seen.append(output.shape[-1]))
     model(torch.zeros(1, *IMAGES))
     assert seen == sides
-
-
-@pytest.mark.parametrize("stem_pool", [False, True])
-def test_fx_trace_computes_the_same(stem_pool: bool) -> None:
-    model = small(stem_pool=stem_pool)
-    images = torch.randn(3, *IMAGES)
-    with torch.no_grad():
-        assert torch.equal(torch.fx.symbolic_trace(model)(images), model(images))
-
-
-@pytest.mark.parametrize("stem_pool", [False, True])
-def test_exported_program_takes_any_batch(stem_pool: bool) -> None:
-    model = small(stem_pool=stem_pool)
-    dynamic = {"images": {0: torch.export.Dim("batch")}}
-    exported = torch.export.export(model, (torch.randn(2, *IMAGES),), dynamic_shapes=dynamic).module()
-    for batch in (1, 2, 5):
-        images = torch.randn(batch, *IMAGES)
-        with torch.no_grad():
-            assert torch.allclose(exported(images), model(images), atol=1e-6)
-
-
-def test_registry_builds_the_same_network_from_the_same_seed() -> None:
-    built = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        built.append(registry.build_model("resnet18", SMALL))
-    one, two = (model.state_dict() for model in built)
-    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 # -------------------------------------------------------------------------------------------------------------- cutting
