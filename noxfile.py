@@ -26,7 +26,7 @@ def install(session: nox.Session, extra: str = "") -> None:
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Train and compress by every method on embedded data, time one of each kind of pruning, build the pages; minutes."""
+    """Compress embedded networks by every method, time one of each kind of pruning, build the pages; minutes."""
     install(session)
     places = ["--results", str(QUICKSTART / "results"), "--artifacts", str(QUICKSTART / "artifacts")]
     cells = ["--task", "vgg16-digits", "--profile", "quick", "--points", "first", *places]
