@@ -59,6 +59,7 @@ def branch_alpha(
     lr_schedule: Literal["plateau", "cosine"] = "cosine",
     restarts: str = "0.001,0.01,0.1",
     restart_epochs: str = "10,20,80",
+    merge: Literal["before-restarts", "after-restarts"] = "before-restarts",
     update_original: Literal["always", "late", "never"] = "always",
     regress_logits: bool = False,
     noise: float = 0.0,
@@ -92,7 +93,8 @@ def branch_alpha(
     **Epochs**: we spend most at zero. What a network learns above it is hardly carried over: as long as the original's
     weights learn, a tenth of them is enough, most likely because BatchNorm takes the blend to one scale whatever its
     parts weigh. VGG16 at a quarter of its width had 85.6 % of the validation images right at alpha = 0.1 and fell to
-    chance at zero; it fell as far with branches that started as the original's strongest channels.
+    chance at zero; it fell as far with branches that started as the original's strongest channels. We also merge before
+    the restarts, not after: the two networks compute the same, and the merged one trains eight times as fast.
 
     - `channel_ratio`: M / N, the share of output channels kept, 0 to 1. 22/64 is the paper's target: 65.625 % of the
       channels removed, 11.8 % of VGG16's parameters left; 0.59 leaves its "35 % of the size".
@@ -107,8 +109,10 @@ def branch_alpha(
       paper's, divides it by ten when validation stagnates.
     - `restarts`, `restart_epochs`: the trainings at alpha = 0, one after the other: learning rates and epochs (the
       paper: 74 in all).
+    - `merge`: before the trainings at alpha = 0 or, as the paper did, after them.
     - `update_original`: do the original's weights learn? `always`, from the start; `late`, from alpha 0.1 on; `never`,
-      not even at zero: then only the branches do, and the original's BatchNorms keep their statistics.
+      not even at zero: then only the branches do, the original's BatchNorms keep their statistics, and the merge comes
+      after the restarts whatever `merge` says.
     - `regress_logits`: the dense network's outputs are the targets, with the mean squared difference as the loss.
     - `noise`, `noise_share`: standard deviation, in units of the normalised images, of Gaussian noise on that share of
       the training images (the paper's attempt: half of them).
@@ -162,11 +166,14 @@ def branch_alpha(
             reasons = "; ".join(f"{path}: {reason}" for path, reason in list(left.items())[:3])
             raise Unsupported(f"no layer {f'of the {part} ' if part else ''}can be given a branch ({reasons})")
         branched = BranchedNetwork(model, traced, regions, channel_ratio=channel_ratio, rng=bench.rng)
-        _train_levels(branched, bench, plan, train, update_original=update_original, part=part)
-        merged = branched.merged(model)
-        inputs, _ = next(bench.calibration_batches(1))
-        errors.append(merge_relative_error(branched, merged, inputs[:CHECKED]))
-        model = merged
+        _lower_alpha(branched, bench, plan, train, update_original=update_original, part=part)
+        if merge == "after-restarts" or update_original == "never":
+            _restart(branched, bench, plan, train, part=part)
+            model, error = _merge(branched, model, bench)
+        else:
+            model, error = _merge(branched, model, bench)
+            _restart(model, bench, plan, train, part=part)
+        errors.append(error)
     bench.report(merge_relative_error=max(errors))
     return model
 
@@ -198,42 +205,58 @@ def _plan(
     return (*levels, *(Level(0.0, count, peak, restart) for restart, (peak, count) in enumerate(again, start=1)))
 
 
-def _train_levels(
+Trainer = Callable[[nn.Module, Level, str], None]
+
+
+def _lower_alpha(
     branched: BranchedNetwork,
     bench: Workbench,
     plan: Sequence[Level],
-    train: Callable[[nn.Module, Level, str], None],
+    train: Trainer,
     *,
     update_original: str,
     part: str,
 ) -> None:
-    """Alpha from one to zero, training at each level; of the restarts at zero the best by validation score is kept."""
-    where = {"part": part} if part else {}
-
-    def note(alpha: float, **values: float) -> float:
-        score = bench.evaluate(branched)
-        bench.log(step=len(bench.curve), alpha=alpha, val=score, **values, **where)
-        return score
-
-    def train_and_note(level: Level) -> float:
-        branched.set_alpha(level.alpha)
-        branched.freeze_originals(update_original == "never" or (update_original == "late" and level.alpha > LATE))
-        train(branched, level, f"{part} alpha {level.alpha:.3g}".strip())
-        restart = {"restart": level.restart} if level.restart else {}
-        return note(level.alpha, epochs=round(level.epochs, 6), lr=level.lr, **restart)
-
+    """Alpha from one to zero, training at each level above zero; at zero the originals are dropped."""
     for level in plan:
         if level.alpha > 0:
-            train_and_note(level)
+            branched.set_alpha(level.alpha)
+            branched.freeze_originals(update_original == "never" or (update_original == "late" and level.alpha > LATE))
+            train(branched, level, f"{part} alpha {level.alpha:.3g}".strip())
+            _note(branched, level, bench, part)
     branched.set_alpha(0.0)
-    best, weights = note(0.0, epochs=0), _state(branched)
+    branched.freeze_originals(update_original == "never")
+
+
+def _restart(network: nn.Module, bench: Workbench, plan: Sequence[Level], train: Trainer, *, part: str) -> None:
+    """The trainings at alpha = 0, one after the other; the best by validation score is kept."""
+    best, weights = _note(network, Level(0.0, 0, 0.0), bench, part), _state(network)
     for level in plan:
         if level.alpha == 0:
-            score = train_and_note(level)
+            train(network, level, f"{part} alpha 0".strip())
+            score = _note(network, level, bench, part)
             if score >= best:
-                best, weights = score, _state(branched)
-    branched.load_state_dict(weights)
-    branched.eval()
+                best, weights = score, _state(network)
+    network.load_state_dict(weights)
+    network.eval()
+
+
+def _note(network: nn.Module, level: Level, bench: Workbench, part: str) -> float:
+    """Log a network's validation score after a level, and return it."""
+    trained = {"lr": level.lr} if level.epochs else {}
+    restart = {"restart": level.restart} if level.restart else {}
+    where = {"part": part} if part else {}
+    score = bench.evaluate(network)
+    epochs = round(level.epochs, 6)
+    bench.log(step=len(bench.curve), alpha=level.alpha, val=score, epochs=epochs, **trained, **restart, **where)
+    return score
+
+
+def _merge(branched: BranchedNetwork, model: nn.Module, bench: Workbench) -> tuple[nn.Module, float]:
+    """The network without branches, and how far its outputs are from those of the one that has them."""
+    merged = branched.merged(model)
+    inputs, _ = next(bench.calibration_batches(1))
+    return merged, merge_relative_error(branched, merged, inputs[:CHECKED])
 
 
 def _state(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -45,9 +45,9 @@ class Noting(Workbench):
         self.asked: list[dict[str, Any]] = []
 
     def finetune(self, model: nn.Module, **given: Any) -> None:
-        assert isinstance(model, BranchedNetwork)
         learns = any(each.requires_grad for name, each in model.named_parameters() if "branches." not in name)
-        self.asked.append(given | {"original_learns": learns})
+        merged = not isinstance(model, BranchedNetwork)
+        self.asked.append(given | {"original_learns": learns, "merged": merged})
 
 
 class Scripted(Noting):
@@ -61,7 +61,7 @@ class Scripted(Noting):
     def finetune(self, model: nn.Module, **given: Any) -> None:
         super().finetune(model, **given)
         with torch.no_grad():
-            model.network.head.bias.fill_(float(len(self.asked)))
+            getattr(model, "network", model).head.bias.fill_(float(len(self.asked)))
 
 
 # ----------------------------------------------------------------------------------------------------------- the result
@@ -192,6 +192,22 @@ def test_quick_profile_costs_fifteen_epochs(tiny_model: nn.Module, make_bench: M
     bench = make_bench(Noting, finetune_share=0.1)
     branch_alpha(tiny_model, bench)
     assert sum(round(each["epochs"] * 0.1) for each in bench.asked) == 4 + 1 + 2 + 8
+
+
+@pytest.mark.parametrize(
+    ("options", "merged"),
+    [({}, True), ({"merge": "after-restarts"}, False), ({"update_original": "never"}, False)],
+)
+def test_restarts_train_the_merged_network_unless_told_otherwise(
+    tiny_model: nn.Module, make_bench: MakeBench, options: dict[str, Any], merged: bool
+) -> None:
+    """It is the cheaper one, and computes the same; but only beside its branches can the original stay as it was."""
+    bench = make_bench(Noting)
+    pruned = branch_alpha(
+        tiny_model, bench, schedule="step", size=0.5, restarts="0.1,0.1", restart_epochs="1,1", **options
+    )
+    assert [each["merged"] for each in bench.asked] == [False, merged, merged]
+    assert bench.evaluate(pruned) == bench.curve[-1]["val"]
 
 
 @pytest.mark.parametrize(
