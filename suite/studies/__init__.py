@@ -1,27 +1,170 @@
-"""Studies: the cells of one published table or figure, as data. One file beside this one for each."""
+"""Studies: a published table or figure as data: its own numbers, and what we measure that answers each of them.
+
+One file beside this one for each study. No logic, no torch: `suite.tabled` fills the tables from records.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from suite.records import Scalar
+
+#: How a metric becomes the number that a source prints. `complement`: 1 - value (an error from an accuracy);
+#: `over-dense`, `less-dense`: value / dense value, value - dense value; `over-start`: value / that of the curve's first
+#: point; `mean`: of a latency record's samples, where the record's own value is their median.
+Form = Literal["value", "complement", "over-dense", "less-dense", "over-start", "mean"]
+#: What a number is, in base units: a fraction of one, seconds, bytes, a count, a factor (2 is twice), a plain number.
+Unit = Literal["fraction", "seconds", "bytes", "count", "factor", "number"]
+#: The rows that most papers ask for: one image at a time.
+ONE_IMAGE: Mapping[str, Scalar] = {
+    "batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp32", "cache": "hot",
+}  # fmt: skip
+ON_CUDA: Mapping[str, Scalar] = {**ONE_IMAGE, "timing": "wall"}
+PROFILED: Mapping[str, Scalar] = {**ONE_IMAGE, "timing": "profiler"}
+INT8: Mapping[str, Scalar] = {**ONE_IMAGE, "backend": "compile", "precision": "int8"}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What we measure: a metric of one cell's records, of seed 0 for a cost and of all seeds for an accuracy.
+
+    `setting` holds the hyperparameters that are not default; `conditions` are a cost record's, all of them. With
+    `point`, `metric` is a value of the logged curve instead: of the last point that has these values.
+    """
+
+    task: str
+    method: str
+    metric: str
+    setting: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["accuracy", "latency", "memory", "energy"] = "accuracy"
+    device: str = "cpu"
+    conditions: Mapping[str, Scalar] | None = None
+    point: Mapping[str, Scalar] | None = None
+    form: Form = "value"
+
+
+@dataclass(frozen=True)
+class Number:
+    """One place of a table: what the source prints there (None: nothing) and what answers it (None: nothing can).
+
+    `printed` is the source's own text where it says more than the number (`nearly 90 %`); `note` is ours.
+    """
+
+    reported: float | None = None
+    by: Quantity | None = None
+    printed: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: its label, its unit, which end is better (None: neither), a number for each column."""
+
+    label: str
+    unit: Unit
+    numbers: tuple[Number, ...]
+    better: Literal["higher", "lower"] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the source has it; `notes` say what is ours in it."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve of a figure.
+
+    `reported` are the source's points (x, y); y is None where the figure shows a point whose number is printed nowhere.
+    Ours are either `points`, each with what answers it, or the curve that one record logged: `logged`, whose metric is
+    y, over its value `x`.
+    """
+
+    label: str
+    reported: tuple[tuple[float, float | None], ...] = ()
+    points: tuple[tuple[float, Quantity], ...] = ()
+    logged: Quantity | None = None
+    x: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the source: its axes in words, their units, and its curves."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    x_unit: Unit = "fraction"
+    y_unit: Unit = "fraction"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What we mean to reach, whatever the source did: a bound on a quantity, `unit` and bound as in a `Line`."""
+
+    label: str
+    by: Quantity
+    unit: Unit
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True)
 class Study:
-    """A published table or figure: its source, the cells that reproduce it as (task, method, hyperparameters).
+    """Tables and figures of one source, side by side with what we measure.
 
-    `reported` are the source's own numbers by what they are called there, in base units and fractions.
+    `why` says honestly why our numbers differ from the source's; `inconsistencies` are contradictions within the source
+    itself; `others` are quantities that no table asks for and that the study runs all the same.
     """
 
     name: str
     title: str
     source: str
-    cells: tuple[tuple[str, str, Mapping[str, Any]], ...]
-    reported: Mapping[str, float]
+    why: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    inconsistencies: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    others: tuple[Quantity, ...] = ()
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """Everything that is measured here, in the order of the tables; some of it more than once."""
+        return tuple(self._quantities())
+
+    def _quantities(self) -> Iterator[Quantity]:
+        for table in self.tables:
+            for line in table.lines:
+                yield from (number.by for number in line.numbers if number.by is not None)
+        for figure in self.figures:
+            for series in figure.series:
+                yield from (quantity for _, quantity in series.points)
+                yield from (series.logged,) if series.logged is not None else ()
+        yield from (target.by for target in self.targets)
+        yield from self.others
+
+    @property
+    def cells(self) -> tuple[tuple[str, str, Mapping[str, Any]], ...]:
+        """The cells that it takes, as (task, method, setting), none twice: each task's dense network first."""
+        found: dict[tuple[str, str, str], tuple[str, str, Mapping[str, Any]]] = {}
+        for task in dict.fromkeys(quantity.task for quantity in self.quantities):
+            found[task, "dense", "[]"] = (task, "dense", {})
+        for each in self.quantities:
+            key = (each.task, each.method, repr(sorted(each.setting.items())))
+            found.setdefault(key, (each.task, each.method, each.setting))
+        return tuple(found.values())
 
 
 @functools.cache

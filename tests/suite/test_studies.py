@@ -1,4 +1,4 @@
-"""Each study names cells that exist."""
+"""Each study names cells that exist, and tables whose lines fit their columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pytest
 
 from suite import registry
 from suite.plan import Cell
-from suite.studies import studies
+from suite.studies import Number, Study, studies
+
+NAMES = sorted(studies())
+
+
+def numbers(study: Study) -> list[Number]:
+    return [number for table in study.tables for line in table.lines for number in line.numbers]
 
 
 def test_every_file_is_a_study() -> None:
@@ -18,7 +24,7 @@ def test_every_file_is_a_study() -> None:
     assert all(name == study.name for name, study in studies().items())
 
 
-@pytest.mark.parametrize("name", sorted(studies()))
+@pytest.mark.parametrize("name", NAMES)
 def test_cells_of_a_study_exist_and_differ(name: str) -> None:
     study = studies()[name]
     cells = [
@@ -26,5 +32,27 @@ def test_cells_of_a_study_exist_and_differ(name: str) -> None:
         for task, method, setting in study.cells
     ]
     assert cells and len({cell.key for cell in cells}) == len(cells)
-    assert study.title and study.source
-    assert all(math.isfinite(value) for value in study.reported.values())
+    assert study.title and study.source and study.why
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_of_a_study_are_rectangular_and_their_numbers_in_base_units(name: str) -> None:
+    study = studies()[name]
+    assert study.tables or study.figures
+    for table in study.tables:
+        assert table.lines and all(len(line.numbers) == len(table.columns) for line in table.lines), table.title
+        for line in table.lines:
+            printed = [number.reported for number in line.numbers if number.reported is not None]
+            assert all(math.isfinite(value) for value in printed)
+            if line.unit == "fraction":
+                assert all(0 <= value <= 1 for value in printed), line.label
+    assert any(number.reported is not None for number in numbers(study)) or study.figures
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_answers_a_number_is_one_measurement(name: str) -> None:
+    for each in studies()[name].quantities:
+        assert (each.kind == "accuracy") == (each.conditions is None), each
+        assert each.point is None or each.kind == "accuracy", each
+        assert each.form != "mean" or each.kind == "latency", each
+        assert each.device == "cpu" or (each.conditions or {}).get("timing") is not None, each
