@@ -20,6 +20,8 @@ from suite.records import Scalar
 Form = Literal["value", "complement", "over-dense", "less-dense", "over-start", "mean"]
 #: What a number is, in base units: a fraction of one, seconds, bytes, a count, a factor (2 is twice), a plain number.
 Unit = Literal["fraction", "seconds", "bytes", "count", "factor", "number"]
+#: The hyperparameters of a cell that are not default.
+Setting = Mapping[str, Any]
 #: The rows that most papers ask for: one image at a time.
 ONE_IMAGE: Mapping[str, Scalar] = {
     "batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp32", "cache": "hot",
@@ -40,7 +42,7 @@ class Quantity:
     task: str
     method: str
     metric: str
-    setting: Mapping[str, Any] = field(default_factory=dict)
+    setting: Setting = field(default_factory=dict)
     kind: Literal["accuracy", "latency", "memory", "energy"] = "accuracy"
     device: str = "cpu"
     conditions: Mapping[str, Scalar] | None = None
@@ -112,13 +114,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Target:
-    """What we mean to reach, whatever the source did: a bound on a quantity, `unit` and bound as in a `Line`."""
+    """What we mean to reach, whatever the source did: a bound on a quantity, in base units.
+
+    With `than`, the bound is on the difference of the two quantities.
+    """
 
     label: str
     by: Quantity
     unit: Unit
     at_least: float | None = None
     at_most: float | None = None
+    than: Quantity | None = None
 
 
 @dataclass(frozen=True)
@@ -152,13 +158,14 @@ class Study:
             for series in figure.series:
                 yield from (quantity for _, quantity in series.points)
                 yield from (series.logged,) if series.logged is not None else ()
-        yield from (target.by for target in self.targets)
+        for target in self.targets:
+            yield from (target.by,) if target.than is None else (target.by, target.than)
         yield from self.others
 
     @property
-    def cells(self) -> tuple[tuple[str, str, Mapping[str, Any]], ...]:
+    def cells(self) -> tuple[tuple[str, str, Setting], ...]:
         """The cells that it takes, as (task, method, setting), none twice: each task's dense network first."""
-        found: dict[tuple[str, str, str], tuple[str, str, Mapping[str, Any]]] = {}
+        found: dict[tuple[str, str, str], tuple[str, str, Setting]] = {}
         for task in dict.fromkeys(quantity.task for quantity in self.quantities):
             found[task, "dense", "[]"] = (task, "dense", {})
         for each in self.quantities:
@@ -171,7 +178,8 @@ class Study:
 def studies() -> dict[str, Study]:
     """Every study by name: the `STUDY` of each file of this folder."""
     found = {}
-    for module in sorted(each.name for each in pkgutil.iter_modules(__path__)):
+    names = sorted(each.name for each in pkgutil.iter_modules(__path__))
+    for module in (name for name in names if not name.startswith("_")):
         study = importlib.import_module(f"{__name__}.{module}").STUDY
         found[study.name] = study
     return found

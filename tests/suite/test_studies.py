@@ -19,7 +19,7 @@ def numbers(study: Study) -> list[Number]:
 
 
 def test_every_file_is_a_study() -> None:
-    files = [path for path in (Path(__file__).parents[2] / "suite" / "studies").glob("*.py") if path.stem != "__init__"]
+    files = list((Path(__file__).parents[2] / "suite" / "studies").glob("[!_]*.py"))
     assert len(studies()) == len(files) > 0
     assert all(name == study.name for name, study in studies().items())
 

@@ -1,0 +1,49 @@
+"""The outlook of the model-pruning paper: larger steps, a jump, and networks with skip connections."""
+
+from suite.studies import Figure, Line, Number, Quantity, Series, Setting, Study, Table
+from suite.studies._costs import time
+
+TASK, PLAIN, METHOD = "autoencoder-carla+skip", "autoencoder-carla", "branch-alpha"
+BOTH: Setting = {"channel_ratio": 22 / 64, "order": "simultaneous"}
+HALVES: Setting = {"channel_ratio": 22 / 64, "order": "encoder-first"}
+JUMP: Setting = {"channel_ratio": 22 / 64, "schedule": "jump"}
+LARGE: Setting = {"channel_ratio": 22 / 64, "size": 0.5}
+
+
+def _line(label: str, task: str, setting: Setting) -> Line:
+    return Line(label, "factor", (
+        Number(None, Quantity(task, METHOD, "loss", setting, form="over-dense")),
+        Number(None, Quantity(task, METHOD, "parameters", setting, form="over-dense")),
+        Number(None, time("speedup", task, METHOD, setting)),
+    ))  # fmt: skip
+
+
+COLUMNS = ("Loss over that of the original", "Parameters left", "Speed-up (CPU)")
+
+STUDY = Study(
+    name="outlook",
+    title="What the paper leaves to others",
+    source="model-pruning-paper, section 5.2",
+    tables=(
+        Table("An autoencoder with skip connections", COLUMNS,
+              (_line("simultaneously", TASK, BOTH), _line("encoder, then decoder", TASK, HALVES)),
+              ("The paper asks the question and has no numbers.",)),
+        Table("A larger step size, and a jump to 0.1 before an exponential schedule", COLUMNS,
+              (_line("step 0.1", PLAIN, BOTH), _line("step 0.5", PLAIN, LARGE), _line("jump", PLAIN, JUMP)),
+              ("On the autoencoder without skip connections; VGG16's are in the study alpha-schedules.",)),
+    ),
+    figures=(
+        Figure(
+            title="The score along the schedule, with skip connections",
+            x_label="level",
+            y_label="score on validation data (the loss, negative)",
+            series=(
+                Series("simultaneously", logged=Quantity(TASK, METHOD, "val", BOTH), x="step"),
+                Series("encoder, then decoder", logged=Quantity(TASK, METHOD, "val", HALVES), x="step"),
+            ),
+            x_unit="count",
+            y_unit="number",
+        ),
+    ),
+    why=("The paper has no numbers for its outlook: there is nothing to differ from.",),
+)  # fmt: skip

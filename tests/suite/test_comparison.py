@@ -1,0 +1,126 @@
+"""A study's tables are filled from records: what counts, what it says of the rest, how far apart the numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from suite import comparison, plan
+from suite.records import Record
+from suite.studies import ONE_IMAGE, Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
+
+HALF = Quantity("tiny", "zeroes", "top1", {"share": 0.5})
+SPEED = Quantity("tiny", "zeroes", "speedup", {"share": 0.5}, "latency", conditions=ONE_IMAGE)
+LOGGED = Quantity("tiny", "zeroes", "val", {"share": 0.5}, point={"alpha": 0.4})
+
+
+@pytest.fixture
+def fresh(tiny_task: Any, make_record: Callable[..., Record]) -> Callable[..., Record]:
+    """`fresh(field=value, ...)`: a record of the checkout's own `zeroes` on `tiny`."""
+
+    def call(**changes: Any) -> Record:
+        return make_record(**({"freshness": plan.current_freshness("tiny", "zeroes"), "profile": "full"} | changes))
+
+    return call
+
+
+def study(*quantities: Quantity, **others: Any) -> Study:
+    line = Line("accuracy", "fraction", tuple(Number(0.5, each) for each in quantities), "higher")
+    table = Table("A table", tuple(str(index) for index in range(len(quantities))), (line,))
+    return Study("s", "S", "nowhere", ("no reason",), (table,), **others)
+
+
+def filled(asked: Study, *records: Record) -> comparison.FilledNumber:
+    return comparison.compare(asked, comparison.index(records)).tables[0].lines[0][1][0]
+
+
+def test_accuracy_is_the_mean_over_the_seeds_of_the_most_serious_profile(fresh: Callable[..., Record]) -> None:
+    records = [fresh(seed=seed, metrics={"top1": top1, "parameters": 9}) for seed, top1 in enumerate((0.5, 0.7, 0.9))]
+    place = filled(study(HALF), fresh(profile="quick", metrics={"top1": 0.1, "parameters": 9}), *records)
+    assert place.found is not None and place.found.value == pytest.approx(0.7) and place.found.seeds == 3
+    assert place.found.profile == "full" and place.found.deviation == pytest.approx(0.2)
+    assert place.difference == pytest.approx(0.2) and place.relative == pytest.approx(0.4)
+    assert place.found.cells == tuple(record.cell for record in records)
+
+
+def test_what_was_never_measured_names_the_command_that_would(tiny_task: Any) -> None:
+    found = comparison.compare(study(HALF, SPEED), comparison.index([])).found
+    assert [each.state for each in found] == ["missing", "missing"] and {each.value for each in found} == {None}
+    assert found[0].command == "python -m suite run --task tiny --method zeroes --set share=0.5 --seed 0 --profile full"
+    assert found[1].command.startswith("python -m suite bench --task tiny") and "--rows" not in found[1].command
+    profiled = Quantity(
+        "tiny", "zeroes", "total_cpu_seconds", {}, "latency", "cuda", {**ONE_IMAGE, "timing": "profiler"}
+    )
+    assert comparison.command(profiled).endswith("--device cuda --rows all")
+
+
+def test_stale_and_failed_records_are_not_taken_for_results(fresh: Callable[..., Record]) -> None:
+    stale = filled(study(HALF), fresh(freshness="0" * 64)).found
+    assert (
+        stale is not None and stale.state == "stale" and stale.value == 0.5 and "earlier version" in str(stale.reason)
+    )
+    failed = filled(study(HALF), fresh(status="oom", reason="out of memory", metrics={})).found
+    assert failed is not None and (failed.state, failed.value, failed.reason) == ("failed", None, "out of memory")
+    both = filled(study(HALF), fresh(), fresh(status="oom", reason="out of memory", metrics={})).found
+    assert both is not None and both.state == "ok"
+
+
+def test_cost_is_read_under_its_own_conditions_and_not_off_a_busy_machine(fresh: Callable[..., Record]) -> None:
+    def timed(speedup: float, **changes: Any) -> Record:
+        metrics = {"speedup": speedup, "speedup_low": speedup - 1, "speedup_high": speedup + 1}
+        return fresh(**({"kind": "latency", "conditions": dict(ONE_IMAGE), "metrics": metrics} | changes))
+
+    other = timed(9.0, conditions={**ONE_IMAGE, "threads": 2})
+    busy, elsewhere = timed(8.0, notes={"contended": True}), timed(7.0, device="cuda")
+    place = filled(study(SPEED), timed(3.0), timed(2.0), other, busy, elsewhere).found
+    assert place is not None and (place.value, place.low, place.high) == (2.0, 1.0, 3.0)
+    alone = filled(study(SPEED), busy).found
+    assert alone is not None and alone.value == 8.0
+
+
+def test_mean_of_a_time_is_of_its_samples_and_other_forms_of_its_dense_twin(fresh: Callable[..., Record]) -> None:
+    record = fresh(kind="latency", conditions=dict(ONE_IMAGE), samples=[[4.0, 1.0], [8.0, 3.0]],
+                   metrics={"speedup": 1.0, "compressed_seconds": 1.5})  # fmt: skip
+    values = {
+        name: comparison.read(Quantity("tiny", "zeroes", name, form="mean"), record)
+        for name in ("compressed_seconds", "dense_seconds")
+    }
+    assert values == {"compressed_seconds": 2.0, "dense_seconds": 6.0}
+    forms = {"complement": 0.5, "over-dense": 2 / 3, "less-dense": -0.25, "value": 0.5}
+    for form, expected in forms.items():
+        found = comparison.read(Quantity("tiny", "zeroes", "top1", form=form), fresh())  # type: ignore[arg-type]
+        assert found == pytest.approx(expected), form
+
+
+def test_point_of_a_logged_curve_is_found_whatever_the_last_bit_says(fresh: Callable[..., Record]) -> None:
+    curve = [{"alpha": 1.0, "val": 0.8}, {"alpha": 1 - 0.1 * 6, "val": 0.6}, {"alpha": 0.0, "val": 0.4, "restart": 1}]
+    assert comparison.read(LOGGED, fresh(curve=curve)) == 0.6
+    place = filled(study(LOGGED), fresh()).found
+    assert place is not None and place.state == "missing" and place.command.endswith("--force")
+    figure = Figure("F", "alpha", "val", (Series("ours", logged=LOGGED, x="alpha"),))
+    done = comparison.compare(study(HALF, figures=(figure,)), comparison.index([fresh(curve=curve)]))
+    assert done.figures[0].series[0].points == ((1.0, 0.8), (1 - 0.1 * 6, 0.6), (0.0, 0.4))
+
+
+def test_target_is_judged_on_the_full_profile_alone(fresh: Callable[..., Record]) -> None:
+    target = Target("half right", HALF, "fraction", at_least=0.5)
+    other = Target("no worse than itself", HALF, "fraction", at_least=0.0, than=HALF)
+
+    def met(*records: Record) -> list[bool | None]:
+        return [
+            each.met
+            for each in comparison.compare(study(HALF, targets=(target, other)), comparison.index(records)).targets
+        ]
+
+    assert met() == [None, None] and met(fresh(profile="quick")) == [None, None]
+    assert met(fresh()) == [True, True]
+    assert met(fresh(metrics={"top1": 0.49, "parameters": 9})) == [False, True]
+
+
+@pytest.mark.parametrize("name", sorted(studies()))
+def test_every_study_is_filled_from_nothing(name: str) -> None:
+    done = comparison.compare(studies()[name], comparison.index([]))
+    assert done.found and {each.state for each in done.found} == {"missing"}
+    assert done.owed and all(command.startswith("python -m suite ") for command in done.owed)
