@@ -81,7 +81,7 @@
     if (ratios.length < 2) return null;
     const canvas = make("div", { class: "canvas", role: "img", "aria-label": `Histogram of ${ratios.length} pairs, dense time over compressed time` });
     setTimeout(() => plot.custom(canvas, (colour, axis) => ({
-      traces: [{ type: "histogram", x: ratios, nbinsx: 40, marker: { color: colour("c0"), opacity: 0.8 }, hovertemplate: "%{x}: %{y} pairs<extra></extra>" }],
+      traces: [{ type: "bar", ...plot.bins(ratios, 40), marker: { color: colour("c0"), opacity: 0.8 }, hovertemplate: "%{x:.4f}: %{y} pairs<extra></extra>" }],
       layout: {
         bargap: 0.06, margin: { l: 40, r: 10, t: 10, b: 46 },
         xaxis: { ...axis, title: { text: "dense time / compressed time of a pair", font: axis.title.font } }, yaxis: { ...axis },

@@ -118,7 +118,16 @@
     });
   }
 
-  window.prunemark.plot = { custom, escape };
+  // A histogram's bars: the basic bundle has no histograms of its own. All values alike make one bar.
+  function bins(values, most) {
+    const low = Math.min(...values), high = Math.max(...values);
+    const width = (high - low) / most || Math.abs(low) * 1e-3 || 1;
+    const counts = Array(high > low ? most : 1).fill(0);
+    for (const value of values) counts[Math.min(counts.length - 1, Math.floor((value - low) / width))] += 1;
+    return { x: counts.map((count, index) => low + (high > low ? index + 0.5 : 0) * width), y: counts, width };
+  }
+
+  window.prunemark.plot = { custom, escape, bins };
 
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("section[data-shard]").forEach((section) =>
