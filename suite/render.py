@@ -17,7 +17,7 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from suite import cells, charts, exports, leaderboard, listing, pages, pictures, prose, registry, rows, tables
+from suite import advice, cells, charts, exports, leaderboard, listing, pages, pictures, prose, registry, rows, tables
 from suite.errors import RecordError
 from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
@@ -28,7 +28,7 @@ from suite.tables import visible
 log = logging.getLogger(__name__)
 
 #: Files of `site/` that pages load as they are.
-ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "cell.js", "mark.svg")
+ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "cell.js", "advice.js", "mark.svg")
 #: plotly.js with scatter, bar and pie charts alone, a quarter of the bundle in plotly's Python package; pages load it
 #: once a chart comes into view.
 PLOTLY = Path("vendor") / "plotly-basic.min.js"
@@ -113,7 +113,8 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
     )
     plain = (tables.percent, tables.signed, tables.number, tables.count, tables.size, tables.duration, tables.times,
-             tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, charts.marker)  # fmt: skip
+             tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, charts.marker,
+             advice.lost_text)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
     templates.filters["first_sentence"] = prose.first_sentence
@@ -148,7 +149,8 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
         _write(to / file, templates.get_template(template).render(common | context))
 
     page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
-         cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks])  # fmt: skip
+         cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks],
+         question=advice.question(found, looks))  # fmt: skip
     page("measuring.html", "measuring.html")
     page("cell.html", "cell.html")
     known = registry.tasks()
@@ -169,6 +171,7 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
         )
     for part in sections:
         _write_shard(to, part.shard, pages.board_shard(part, looks))
+    _write_shard(to, "advice", advice.shard(found, looks))
     for name, content in shards.items():
         _write_shard(to, f"cells-{name}", content)
     _write_exports(found, to)

@@ -171,7 +171,7 @@ def measured_row(by_seed: Mapping[int, Sequence[Record]], sha: str | None, plann
     speeds, memory = _measurements(costs, "latency"), _measurements(costs, "memory")
     seeds = sorted({*by_seed, *planned})
     states: dict[int, State] = {seed: held[seed].state if seed in held else "missing" for seed in seeds}
-    owed = [_command("run", first, seed) for seed in seeds if states[seed] in ("stale", "failed", "missing")]
+    owed = [command("run", first, seed) for seed in seeds if states[seed] in ("stale", "failed", "missing")]
     if state == "ok":
         owed += _owed_benchmarks(first, min(counting), speeds)
     return Row(
@@ -192,7 +192,7 @@ def measured_row(by_seed: Mapping[int, Sequence[Record]], sha: str | None, plann
         metrics=metrics,
         speeds=speeds,
         memory=memory,
-        owed=tuple(dict.fromkeys(command for command in owed if command is not None)),
+        owed=tuple(dict.fromkeys(each for each in owed if each is not None)),
     )
 
 
@@ -263,12 +263,12 @@ def _owed_benchmarks(first: Record, seed: int, speeds: Mapping[Setup, Measuremen
     """The benchmark command where no speed counts. A contended record is fresh: only --force measures it again."""
     if any(m.comparable for m in speeds.values()):
         return []
-    command = _command("bench", first, seed)
+    again = command("bench", first, seed)
     contended = any(m.contended for m in speeds.values() if m.state == "ok")
-    return [f"{command} --force" if command is not None and contended else command]
+    return [f"{again} --force" if again is not None and contended else again]
 
 
-def _command(verb: str, record: Record, seed: int) -> str | None:
+def command(verb: str, record: Record, seed: int) -> str | None:
     """The command that makes a record again; None where this checkout has no such cell, or its text is not plain.
 
     People paste these into a shell, and records may come from strangers: a text that a shell would have to be told

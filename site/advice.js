@@ -1,0 +1,90 @@
+// Answers the overview's question for the chosen machine and loss. Texts come from the suite; here they are only chosen.
+(function () {
+  "use strict";
+  const { make, shard } = window.prunemark;
+  const form = document.getElementById("advice-form");
+  if (!form) return;
+  const ROUNDING = 1e-9;  // suite/advice.py has the same
+
+  function symbol(mark) {
+    return make("svg", { class: `mark ${mark.colour}${mark.hollow ? " hollow" : ""}`, viewBox: "-8 -8 16 16", "aria-hidden": "true" }, make("path", { class: "point", d: mark.path }));
+  }
+
+  function amount(board, tolerance) {
+    const [factor, unit] = board.unit;
+    const value = Number((tolerance * factor).toPrecision(6));
+    return unit === "point" ? `${value} point${value === 1 ? "" : "s"}` : `${value} ${unit}`;
+  }
+
+  function number(label, value, mark, small) {
+    return make("td", { class: "number", "data-label": label }, make("b", {}, value), mark ? " " : "", mark ? make("i", { class: "how" }, mark) : "", make("small", {}, small));
+  }
+
+  function nothing(board, index, tolerance) {
+    if (!board.timed[index]) return ["No speed-up was measured here: ", make("code", {}, board.needs)];
+    const next = board.steps[index][0];
+    if (!next) return ["Nothing measured here does that: no row is surely faster than dense."];
+    return [`Nothing measured here does that. From ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${next.speedup}.`];
+  }
+
+  function row(board, index, tolerance) {
+    const within = board.steps[index].filter((step) => step.lost <= tolerance + ROUNDING);
+    const found = within[within.length - 1];
+    const title = make("th", { scope: "row" }, make("a", { href: board.page }, board.title),
+      board.profile === "full" ? "" : " ", board.profile === "full" ? "" : make("span", { class: "tag " + board.profile }, board.profile + " profile"));
+    const lose = make("td", { "data-label": "May lose" }, amount(board, tolerance));
+    if (!found) return make("tr", {}, title, lose, make("td", { colspan: "4", class: "none" }, ...nothing(board, index, tolerance)));
+    const how = found.commands.length
+      ? make("details", { class: "values", open: true }, make("summary", {}, "Make and export it"), ...found.commands.map((text) => make("p", {}, make("code", { class: "command" }, text))))
+      : make("small", {}, "This checkout cannot make it again.");
+    return make("tr", {}, title, lose,
+      make("td", { "data-label": "Method" }, make("a", { class: "method", href: found.page }, symbol(found.mark), found.method),
+        found.control ? " " : "", found.control ? make("i", { class: "how" }, "control") : "",
+        make("small", {}, make("a", { class: "setting", href: "cell.html#" + found.cell }, found.setting)), how),
+      number("Faster", found.speedup, found.compiled ? "compiled" : "", found.at_least),
+      number("Smaller file", found.smaller, "", found.file),
+      number("Difference", found.change, "", found.doubt));
+  }
+
+  // The first table of the page is the one that answers; those of other machines are for readers without scripts.
+  function start(data) {
+    const [answer, ...others] = document.querySelectorAll("[data-advised]");
+    if (!answer) return;
+    others.forEach((other) => { other.hidden = true; });
+    form.hidden = false;
+
+    function draw() {
+      const index = Math.max(0, data.setups.indexOf(form.on.value));
+      const tolerance = Number(form.lose.value) / 100;
+      form.said.value = `${form.lose.value} point${form.lose.value === "1" ? "" : "s"} (of a loss, ${Number((5 * form.lose.value).toPrecision(6))} %)`;
+      form.lose.setAttribute("aria-valuetext", form.said.value);
+      answer.querySelector("[data-setup]").textContent = data.setups[index];
+      for (const body of answer.querySelectorAll("[data-advice]")) {
+        const own = data.boards.filter((board) => board.embedded === (body.dataset.advice === "stand-ins"));
+        body.replaceChildren(...own.map((board) => row(board, index, tolerance)));
+      }
+    }
+
+    function read() {
+      const wanted = new Map(location.hash.slice(1).split("&").map((part) => {
+        const at = part.indexOf("=");
+        try { return [part.slice(0, at), decodeURIComponent(part.slice(at + 1))]; } catch (error) { return ["", ""]; }
+      }));
+      if (data.setups.includes(wanted.get("advice.on"))) form.on.value = wanted.get("advice.on");
+      const lose = wanted.get("advice.lose");
+      if (lose && /^\d{1,2}(\.\d{1,2})?$/.test(lose)) form.lose.value = lose;
+      draw();
+      if (wanted.has("advice.on") || wanted.has("advice.lose")) document.getElementById("advice").scrollIntoView();
+    }
+
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", () => {
+      draw();
+      history.replaceState(null, "", `#advice.on=${encodeURIComponent(form.on.value)}&advice.lose=${form.lose.value}`);
+    });
+    window.addEventListener("hashchange", read);
+    read();
+  }
+
+  shard("advice").then(start, () => { /* the tables of the page stay */ });
+})();

@@ -1,0 +1,116 @@
+"""Advice: never more than was measured, never less certain than it says, and a command that makes it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from suite import advice, charts, leaderboard, plan, registry
+from suite.leaderboard import Board
+from suite.options import Parser, add_cell_options, cells_of
+from suite.records import Record
+
+HOT = {"batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp32", "cache": "hot"}
+TASK, METHOD = "vgg16-cifar10", "structured"
+LOOKS = charts.looks({METHOD: "structured pruning"})
+Make = Callable[..., Record]
+
+
+@pytest.fixture
+def measured(make_record: Make) -> Callable[..., list[Record]]:
+    """`measured(top1, speedup, low, ...)`: the records of one row per seed of `top1`, dense at 0.94."""
+
+    def call(ratio: float, top1: float | tuple[float, ...], low: float, high: float, **changes: Any) -> list[Record]:
+        task, method = changes.pop("task", TASK), changes.pop("method", METHOD)
+        found = []
+        for seed, each in enumerate(top1 if isinstance(top1, tuple) else (top1,)):
+            name, dense = ("loss", 0.2) if task.startswith("auto") else ("top1", 0.94)
+            own = {
+                "task": task, "method": method, "seed": seed, "profile": "full", "machine": "box",
+                "hyperparameters": registry.method(method).complete({"channel_ratio": ratio}),
+                "freshness": plan.current_freshness(task, method), "data_sha256": "d" * 64,
+            }  # fmt: skip
+            sizes = {"size_bytes_compressed": 100 * ratio, "dense_size_bytes_compressed": 100}
+            found.append(make_record(**own, metrics={name: each, f"dense_{name}": dense, **sizes}))
+            speed = {"speedup": (low + high) / 2, "speedup_low": low, "speedup_high": high}
+            found.append(make_record(**(own | {"kind": "latency", "metrics": speed, "conditions": HOT} | changes)))
+        return found
+
+    return call
+
+
+def board_of(*rows: list[Record]) -> Board:
+    return leaderboard.assemble([record for row in rows for record in row], {}).boards[0]
+
+
+def told(board: Board, tolerance: float) -> advice.Step | None:
+    return advice.best(advice.steps(board, board.setups[0]), tolerance)
+
+
+def test_the_fastest_row_within_the_loss_is_advised(measured: Callable[..., list[Record]]) -> None:
+    board = board_of(measured(0.8, 0.94, 1.4, 1.6), measured(0.5, 0.93, 2.8, 3.2), measured(0.25, 0.9, 5.0, 6.0))
+    lost = {tolerance: step.lost for tolerance in (0.0, 0.005, 0.01, 0.02, 0.1) if (step := told(board, tolerance))}
+    assert lost == pytest.approx({0.0: 0.0, 0.005: 0.0, 0.01: 0.01, 0.02: 0.01, 0.1: 0.04})
+
+
+def test_a_wide_interval_does_not_win_by_its_middle(measured: Callable[..., list[Record]]) -> None:
+    board = board_of(measured(0.5, 0.94, 2.8, 3.2), measured(0.25, 0.94, 1.5, 9.0))
+    step = told(board, 0.01)
+    assert step is not None and step.row.hyperparameters["channel_ratio"] == 0.5 and step.at_least == 2.8
+
+
+def test_the_noise_floor_lessens_what_is_certain(measured: Callable[..., list[Record]], make_record: Make) -> None:
+    floor = make_record(kind="noise-floor", task=TASK, method="dense", profile="full", machine="box", conditions=HOT,
+                        metrics={"speedup": 1.0, "noise_floor": 0.25})  # fmt: skip
+    board = board_of(measured(0.5, 0.94, 2.5, 3.2), measured(0.8, 0.94, 1.2, 1.3), [floor])
+    found = advice.steps(board, board.setups[0])
+    assert [step.at_least for step in found] == [2.0]  # 1.2 within 25 % of 1 is no speed-up
+
+
+@pytest.mark.parametrize(
+    "changes", [{"freshness": "of old"}, {"notes": {"contended": True}}, {"status": "error", "metrics": {}}]
+)
+def test_what_may_not_be_compared_never_advises(measured: Callable[..., list[Record]], changes: dict[str, Any]) -> None:
+    reason = {"reason": "it broke"} if "status" in changes else {}
+    board = board_of(measured(0.5, 0.94, 2.8, 3.2), measured(0.25, 0.94, 5.0, 6.0, **changes, **reason))
+    step = told(board, 0.05)
+    assert step is not None and step.row.hyperparameters["channel_ratio"] == 0.5
+
+
+def test_nothing_is_advised_where_nothing_does_it(measured: Callable[..., list[Record]]) -> None:
+    board = board_of(measured(0.5, 0.9, 2.8, 3.2), measured(0.8, 0.94, 0.9, 1.1))
+    assert told(board, 0.03) is None and told(board, 0.04) is not None
+    (case,) = [advice.cases(board_of(measured(0.8, 0.94, 0.9, 1.1)), board.setups[0], LOOKS)]
+    assert case.answers == ((advice.TOLERANCES[-1], None),)
+
+
+def test_a_loss_is_lost_by_its_share_of_dense(measured: Callable[..., list[Record]]) -> None:
+    board = board_of(measured(0.5, 0.21, 2.8, 3.2, task="autoencoder-roadscenes"))  # 5 % worse: as one point
+    (step,) = advice.steps(board, board.setups[0])
+    assert step.lost == pytest.approx(0.01) and told(board, 0.01) is not None and told(board, 0.009) is None
+    assert advice.lost_text(0.01, board) == "5 % of the loss"
+
+
+def test_three_seeds_say_how_much_it_may_be_at_worst(measured: Callable[..., list[Record]]) -> None:
+    (step,) = advice.steps(board := board_of(measured(0.5, (0.934, 0.932, 0.930), 2.8, 3.2)), board.setups[0])
+    assert step.worst is not None and step.lost == pytest.approx(0.008) and step.worst > 0.0125
+    assert advice.answer(step, board, LOOKS)["doubt"].startswith("may be as much as 1.")
+    one = board_of(measured(0.5, 0.932, 2.8, 3.2))
+    assert advice.answer(advice.steps(one, one.setups[0])[0], one, LOOKS)["doubt"] == "one seed: uncertain"
+
+
+def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) -> None:
+    board = board_of(measured(0.34375, 0.93, 2.8, 3.2))
+    (step,) = advice.steps(board, board.setups[0])
+    run, export = advice.commands(step.row)
+    parser = Parser()
+    add_cell_options(parser)
+    for command in (run, export):
+        *words, last = shlex.split(command.partition(" --format ")[0])
+        assert words[:3] == ["python", "-m", "suite"]
+        (cell,) = cells_of(parser.parse_args([*words[4:], last]))
+        assert cell == plan.Cell(TASK, METHOD, step.row.hyperparameters, 0, "full")
+    assert export.endswith(f" --format onnx --out {TASK}-{METHOD}.onnx")
