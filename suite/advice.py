@@ -55,7 +55,7 @@ class Step:
 
 def steps(board: Board, setup: Setup) -> tuple[Step, ...]:
     """The rows that no other one beats in both loss and certain speed-up, in order of rising loss."""
-    found = [step for row in board.rows if (step := _step(row, board, setup)) is not None and step.lost <= MOST]
+    found = [step for row in board.rows if (step := certain(row, board, setup)) is not None and step.lost <= MOST]
     kept: list[Step] = []
     for step in sorted(found, key=lambda each: (each.lost, -each.at_least)):
         if not kept or step.at_least > kept[-1].at_least:
@@ -63,7 +63,7 @@ def steps(board: Board, setup: Setup) -> tuple[Step, ...]:
     return tuple(kept)
 
 
-def _step(row: Row, board: Board, setup: Setup) -> Step | None:
+def certain(row: Row, board: Board, setup: Setup) -> Step | None:
     """A row that is certainly faster than dense in `setup`; None for all others."""
     speedup = gain(row, "speedup", setup)
     scale = _scale(board)

@@ -17,7 +17,22 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
-from suite import advice, cells, charts, exports, leaderboard, listing, pages, pictures, prose, registry, rows, tables
+from suite import (
+    advice,
+    badges,
+    cells,
+    charts,
+    croissant,
+    exports,
+    leaderboard,
+    listing,
+    pages,
+    pictures,
+    prose,
+    registry,
+    rows,
+    tables,
+)
 from suite.errors import RecordError
 from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
@@ -148,9 +163,10 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
     def page(file: str, template: str, /, **context: Any) -> None:
         _write(to / file, templates.get_template(template).render(common | context))
 
+    described = _write_exports(found, to)
     page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
          cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks],
-         question=advice.question(found, looks))  # fmt: skip
+         question=advice.question(found, looks), described=described)  # fmt: skip
     page("measuring.html", "measuring.html")
     page("cell.html", "cell.html")
     known = registry.tasks()
@@ -174,7 +190,7 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
     _write_shard(to, "advice", advice.shard(found, looks))
     for name, content in shards.items():
         _write_shard(to, f"cells-{name}", content)
-    _write_exports(found, to)
+    _write_badges(found, to)
     _copy_assets(to)
 
 
@@ -183,12 +199,26 @@ def _write_shard(to: Path, name: str, content: Any) -> None:
     _write(to / "data" / f"{name}.js", f"prunemark.add({pages.script_json(name)},{pages.script_json(content)});\n")
 
 
-def _write_exports(found: Leaderboard, to: Path) -> None:
+def _write_exports(found: Leaderboard, to: Path) -> Markup:
+    """Write the leaderboard as data; returns its description as JSON that is inert inside a script."""
     lines = [exports.flat(row, board) for board in found.boards for row in board.rows]
-    _write(to / "leaderboard.csv", exports.csv_text(lines))
+    table = exports.csv_text(lines)
+    _write(to / "leaderboard.csv", table)
     clean = json.loads(pages.script_json(lines))
     content = {"schema": 1, "license": "CC-BY-4.0", "rows": clean}
     _write(to / "leaderboard.json", json.dumps(content, indent=1, sort_keys=False) + "\n")
+    newest = max((board.newest for board in found.boards), default="")
+    description = croissant.description(table, list(lines[0]) if lines else ["task"], created=newest)
+    _write(to / "croissant.json", json.dumps(description, indent=1) + "\n")
+    return Markup(pages.script_json(description))
+
+
+def _write_badges(found: Leaderboard, to: Path) -> None:
+    for task in found.tasks:
+        for method in found.methods:
+            drawn = badges.badge(found.boards_of(task)[0], method)
+            if drawn is not None:
+                _write(to / "badges" / badges.file_name(method, task), badges.svg(drawn))
 
 
 def _copy_pictures(found: Leaderboard, source: Path, into: Path) -> frozenset[str]:
