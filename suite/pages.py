@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -160,7 +161,13 @@ def _row_data(line: Line, part: Section) -> dict[str, Any]:
 
 
 def _entry_data(entry: Entry) -> list[Any]:
-    return [entry.text, entry.sub, entry.value, dict(entry.more), *([entry.mark] if entry.mark else [])]
+    more = {name: _rounded(value) for name, value in entry.more.items()}
+    return [entry.text, entry.sub, _rounded(entry.value), more, *([entry.mark] if entry.mark else [])]
+
+
+def _rounded(value: float | None) -> float | None:
+    """Ten significant digits: what is beyond them is not worth its bytes."""
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 def chart_data(chart: Chart | None) -> dict[str, Any] | None:
@@ -191,21 +198,31 @@ def cell_of(row: Row) -> str:
 
 def script_json(value: Any) -> str:
     """JSON that is inert inside a script: no `<`, nothing unseen, no bare line separators, no NaN."""
-    text = json.dumps(_inert(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=dict)
+    except ValueError:  # an infinity in somebody's curve: rare, and looking for it in every value takes most of a build
+        text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = _ESCAPE.sub(lambda match: _written_out(match.group()), text)  # whatever acts unseen, JSON has escaped
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _inert(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(value)
+#: An escape of JSON: a pair of surrogates, which is one character, or a single one.
+_ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(?:u....|.)")
+
+
+@functools.lru_cache(1024)
+def _written_out(escape: str) -> str:
+    if escape in (r"\\", r"\"") or len(escape) == 12:
+        return escape
+    return json.dumps(visible(json.loads(f'"{escape}"')))[1:-1]
+
+
+def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {visible(str(name)): _inert(each) for name, each in value.items()}
+        return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_inert(each) for each in value]
-    if isinstance(value, float):
-        rounded = float(f"{value:.10g}")
-        return rounded if math.isfinite(rounded) else None
-    return value
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # --------------------------------------------------------------------------------------------------------------- pages

@@ -204,9 +204,8 @@ def _write_exports(found: Leaderboard, to: Path) -> Markup:
     lines = [exports.flat(row, board) for board in found.boards for row in board.rows]
     table = exports.csv_text(lines)
     _write(to / "leaderboard.csv", table)
-    clean = json.loads(pages.script_json(lines))
-    content = {"schema": 1, "license": "CC-BY-4.0", "rows": clean}
-    _write(to / "leaderboard.json", json.dumps(content, indent=1, sort_keys=False) + "\n")
+    rows_ = ",\n".join(map(pages.script_json, lines))
+    _write(to / "leaderboard.json", f'{{"schema":1,"license":"CC-BY-4.0","rows":[\n{rows_}\n]}}\n')
     newest = max((board.newest for board in found.boards), default="")
     description = croissant.description(table, list(lines[0]) if lines else ["task"], created=newest)
     _write(to / "croissant.json", json.dumps(description, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 import statistics
@@ -64,7 +65,12 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """The spread of at least one value."""
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Spread(mean, None, 1)
+    # statistics.stdev computes in fractions, exact and thirty times slower: a fifth of the time of a large build
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return Spread(mean, math.sqrt(squares / (len(values) - 1)), len(values))
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Row:
     memory: Mapping[Setup, Measurement] = field(default_factory=dict)
     owed: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         return sha256_of([self.task, self.method, dict(self.hyperparameters), self.profile, self.data_sha256])[:16]
 

@@ -35,7 +35,7 @@ class Setup:
     conditions: tuple[tuple[str, Scalar], ...]
 
     def __getitem__(self, name: str) -> Scalar:
-        return dict(self.conditions).get(name)
+        return next((value for each, value in self.conditions if each == name), None)
 
     def changed(self, **conditions: Scalar) -> Setup:
         """The same setup under other conditions."""
