@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 from suite import pages, plan, registry, tables
 from suite.leaderboard import Board, Leaderboard
+from suite.pictures import pairs
 from suite.records import Record
 from suite.rows import COSTS, QUALITY, Metric, Row
 from suite.setups import COMPILED, hosts, setup_of
@@ -34,7 +35,7 @@ def shards(found: Leaderboard, pictures: Set[str] = frozenset()) -> tuple[int, d
         data = cell_data(key, board, row, found.cells.get(key, ()))
         best = shown_record(key, row, found.cells.get(key, ()))
         if best is not None:
-            data |= {"base": _base(best, known), "gallery": _gallery(best, pictures)}
+            data |= {"base": _base(best, known), "gallery": pairs(best.gallery, pictures)}
         parts.setdefault(key[:digits], {})[key] = data
     return digits, parts
 
@@ -80,13 +81,6 @@ def _base(best: Record, known: Mapping[str, tuple[Board, Row]]) -> dict[str, Any
         return {"cell": None, "text": spell(text) if text is not None else best.base_cell[:ID]}
     row = known[best.base_cell][1]
     return {"cell": best.base_cell[:ID], "text": f"{row.method} {row.setting}".strip()}
-
-
-def _gallery(best: Record, pictures: Set[str]) -> list[list[str]]:
-    """[original, reconstruction] for each pair of which both pictures are there."""
-    half = len(best.gallery) // 2
-    pairs = zip(best.gallery[:half], best.gallery[half:], strict=False)
-    return [list(pair) for pair in pairs if {*pair} <= pictures] if len(best.gallery) == 2 * half else []
 
 
 def _logged(curve: Sequence[Mapping[str, Any]]) -> list[list[str]]:

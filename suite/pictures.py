@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from suite.records import write_atomically
@@ -64,3 +64,10 @@ def copy(digests: Iterable[str], source: Path, into: Path) -> None:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() == digest:
             keep(content, into)
+
+
+def pairs(gallery: Sequence[str], shown: Set[str]) -> list[list[str]]:
+    """[original, reconstruction] for each pair of a record's pictures of which both are among those `shown`."""
+    half = len(gallery) // 2
+    found = zip(gallery[:half], gallery[half:], strict=False)
+    return [list(pair) for pair in found if {*pair} <= shown] if len(gallery) == 2 * half else []

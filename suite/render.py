@@ -31,6 +31,7 @@ from suite import (
     prose,
     registry,
     rows,
+    showcase,
     tables,
 )
 from suite.errors import RecordError
@@ -43,7 +44,7 @@ from suite.tables import visible
 log = logging.getLogger(__name__)
 
 #: Files of `site/` that pages load as they are.
-ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "cell.js", "advice.js", "mark.svg")
+ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "cell.js", "advice.js", "gallery.js", "mark.svg")
 #: plotly.js with scatter, bar and pie charts alone, a quarter of the bundle in plotly's Python package; pages load it
 #: once a chart comes into view.
 PLOTLY = Path("vendor") / "plotly-basic.min.js"
@@ -145,6 +146,8 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
         paper=charts,
         states=STATES,
         first_rows=pages.FIRST_ROWS,
+        profile_notes=pages.PROFILE_NOTES,
+        quality=rows.QUALITY,
         plan_spell=spell,
     )
     return templates
@@ -167,6 +170,7 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
     page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
          cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks],
          question=advice.question(found, looks), described=described)  # fmt: skip
+    page("gallery.html", "gallery.html", walls=showcase.walls(found, shown))
     page("measuring.html", "measuring.html")
     page("cell.html", "cell.html")
     known = registry.tasks()
