@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models import register_model as register_model
+    from suite.bounds import Range as Range
     from suite.errors import SuiteError as SuiteError
     from suite.errors import Unsupported as Unsupported
     from suite.export import load_model as load_model
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "register_model": "models",
+    "Range": "suite.bounds",
     "SuiteError": "suite.errors",
     "Unsupported": "suite.errors",
     "load_model": "suite.export",
@@ -35,6 +37,7 @@ _PLACES = {
 }
 __all__ = [
     "GraphNetwork",
+    "Range",
     "Recipe",
     "SuiteError",
     "Task",

@@ -123,10 +123,15 @@ def matrix(records: Iterable[Record]) -> Matrix:
         if record.kind == "accuracy" and plan.is_fresh(record):
             found.setdefault((record.method, record.task), []).append(record)
     tasks, methods = registry.tasks(), registry.catalogue().methods
-    return {method: {task: _standing(found.get((method, task), ())) for task in tasks} for method in methods}
+    return {
+        name: {task: _standing(found.get((name, task), ()), plan.points(method)) for task in tasks}
+        for name, method in methods.items()
+    }
 
 
-def _standing(records: Sequence[Record]) -> Standing:
+def _standing(records: Sequence[Record], points: Sequence[Mapping[str, Any]]) -> Standing:
+    """What the records of one method and task say; a setting that somebody chose and was refused is no fact of both."""
+    records = [r for r in records if r.status != "unsupported" or r.hyperparameters in points]
     done = [record for record in records if record.status == "ok"]
     refused = next((r.reason for r in reversed(records) if r.status == "unsupported"), None)
     if done:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite import registry, sources
+from suite import bounds, registry, sources
 from suite.errors import UsageError
 from suite.records import PROTOCOL, Record, canonical, cell_key, sha256_of
 from suite.registry import Method
@@ -93,6 +93,19 @@ def points(method: Method, which: str = "all") -> list[dict[str, Any]]:
     return list({canonical(point): point for point in complete}.values())
 
 
+def complete(method: Method, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`Method.complete`, but what it and its bases are given must make settings: UsageError where it does not."""
+    found = method.complete(settings)
+    entry, values = method, found
+    while True:
+        bounds.check_together(entry.name, entry.hyperparameters, values)
+        text = values.get(registry.BASE)
+        if text is None:
+            return found
+        base = registry.base_of(str(text))
+        entry, values = base.method, dict(base.hyperparameters)
+
+
 def cells(
     tasks: Sequence[Task],
     methods: Sequence[Method],
@@ -105,14 +118,14 @@ def cells(
     """Every cell asked for, the dense ones first: their checkpoints start all others.
 
     `settings` (`--set`) replaces the standard points by the one setting they name. UsageError for an unknown profile,
-    or a hyperparameter that a method lacks.
+    a hyperparameter that a method lacks, or values that make no setting.
     """
     if profile not in PROFILES:
         raise UsageError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     found: dict[str, Cell] = {}
     for task in tasks:
         for method in methods:
-            chosen = [method.complete(settings)] if settings else points(method, which)
+            chosen = [complete(method, settings)] if settings else points(method, which)
             for hyperparameters in chosen:
                 for seed in seeds:
                     cell = Cell(task.name, method.name, hyperparameters, seed, profile)

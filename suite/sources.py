@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.bounds import Range, by_name
 from suite.errors import RegistrationError, UsageError
 
 TYPES = {"float": float, "int": int, "bool": bool, "str": str}
@@ -28,21 +29,30 @@ class Hyperparameter:
     default: Any
     choices: tuple[str, ...] | None = None
     optional: bool = False
+    bounds: Range | None = None
 
     def parse(self, value: Any, method: str) -> Any:
         """`value`, typed or as text, as this parameter's type; UsageError says what it must be."""
         try:
             parsed = self._convert(value)
         except (ValueError, TypeError, OverflowError):
-            raise UsageError(f"{method}: {self.name}={value} is not {self.wanted} (default {self.default})") from None
+            raise UsageError(
+                f"{method}: {self.name}={value} is not {self.wanted} (default {spell(self.default)})"
+            ) from None
         if self.choices is not None and parsed not in self.choices and not (self.optional and parsed is None):
             raise UsageError(f"{method}: {self.name}={value} is not one of {', '.join(self.choices)}")
+        if self.bounds is not None and parsed is not None and not self.bounds.holds(parsed):
+            raise UsageError(f"{method}: {self.name}={value} is not {self.wanted} (default {spell(self.default)})")
         return parsed
 
     @property
     def wanted(self) -> str:
         names = {"float": "a finite number", "int": "a whole number", "bool": "true or false", "str": "text"}
-        return names[self.type] + (" or none" if self.optional else "")
+        wanted = names[self.type]
+        if self.bounds is not None:
+            wanted = f"numbers with commas between, each {self.bounds}" if self.type == "str" else (
+                f"{wanted.replace('finite ', '')} {self.bounds}")  # fmt: skip
+        return wanted + (", or none" if self.optional and self.bounds else " or none" if self.optional else "")
 
     def _convert(self, value: Any) -> Any:
         if self.optional and (value is None or value == "none"):
@@ -135,15 +145,17 @@ def schema(function: ast.FunctionDef, path: Path) -> tuple[Hyperparameter, ...]:
     if len(arguments.posonlyargs + arguments.args) != 2 or arguments.vararg or arguments.kwarg:
         raise RegistrationError(f"{where} must take (model, bench, *, hyperparameters), the latter keyword-only")
     found = []
+    names = [argument.arg for argument in arguments.kwonlyargs]
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if argument.annotation is None or default is None:
             raise RegistrationError(f"{where}: hyperparameter {argument.arg!r} needs a type and a default")
-        kind, choices, optional = _annotation(argument.annotation, f"{where}: {argument.arg}")
+        kind, choices, optional, bounds = _annotation(argument.annotation, f"{where}: {argument.arg}")
         try:
             value = _evaluate(default, dict(SAFE))
         except Exception as error:
             raise RegistrationError(f"{where}: the default of {argument.arg!r} must be a literal ({error})") from error
-        parameter = Hyperparameter(argument.arg, kind, value, choices, optional)
+        bounds = bounds or by_name(argument.arg, kind, value, names)
+        parameter = Hyperparameter(argument.arg, kind, value, choices, optional, bounds)
         try:
             parameter.parse(value, function.name)
         except UsageError as error:
@@ -152,18 +164,41 @@ def schema(function: ast.FunctionDef, path: Path) -> tuple[Hyperparameter, ...]:
     return tuple(found)
 
 
-def _annotation(node: ast.expr, where: str) -> tuple[str, tuple[str, ...] | None, bool]:
+def _annotation(node: ast.expr, where: str) -> tuple[str, tuple[str, ...] | None, bool, Range | None]:
+    """Type, choices, whether None is allowed, and the range of an annotation."""
     if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and node.right.value is None:
-        kind, choices, _ = _annotation(node.left, where)
-        return kind, choices, True
+        kind, choices, _, bounds = _annotation(node.left, where)
+        return kind, choices, True, bounds
     if isinstance(node, ast.Name) and node.id in TYPES:
-        return node.id, None, False
+        return node.id, None, False, None
     if isinstance(node, ast.Subscript) and _last_name(node.value) == "Literal":
         listed = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         values = tuple(each.value for each in listed if isinstance(each, ast.Constant) and isinstance(each.value, str))
         if len(values) == len(listed):
-            return "str", values, False
-    raise RegistrationError(f"{where} must be float, int, bool, str, a Literal of texts, or one of them | None")
+            return "str", values, False, None
+    if isinstance(node, ast.Subscript) and _last_name(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
+        inner, *told = node.slice.elts
+        kind, choices, optional, _ = _annotation(inner, where)
+        if kind != "bool" and choices is None and len(told) == 1:
+            return kind, choices, optional, _range(told[0], where)
+    raise RegistrationError(
+        f"{where} must be float, int, bool, str, a Literal of texts, or one of them | None; of a number, or a text of "
+        "numbers, also Annotated[float, Range(above=0)]"
+    )
+
+
+def _range(node: ast.expr, where: str) -> Range:
+    fault = f"{where}: write its range as Range(above=0, at_most=1), in numbers (also at_least=, below=)"
+    if not isinstance(node, ast.Call) or _last_name(node.func) != "Range" or node.args or not node.keywords:
+        raise RegistrationError(fault)
+    try:
+        ends = {word.arg or "**": _evaluate(word.value, dict(SAFE)) for word in node.keywords}
+        found = Range(**ends)
+    except Exception as error:
+        raise RegistrationError(fault) from error
+    if not all(isinstance(end, int | float) for end in ends.values()):
+        raise RegistrationError(fault)
+    return found
 
 
 # ----------------------------------------------------------------------------------------------------------- freshness

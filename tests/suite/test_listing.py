@@ -13,6 +13,7 @@ from suite.listing import Standing
 from suite.records import Record, encode
 
 TASK, METHOD = "vgg16-cifar10", "structured"
+POINT = plan.points(registry.method(METHOD))[0]
 Make = Callable[..., Record]
 
 
@@ -21,7 +22,7 @@ def one(make_record: Make) -> Make:
     """`one(field=value, ...)`: a fresh accuracy record of `structured` on vgg16-cifar10."""
 
     def call(**changes: Any) -> Record:
-        fields: dict[str, Any] = {"task": TASK, "method": METHOD, "hyperparameters": {}, "machine": "box",
+        fields: dict[str, Any] = {"task": TASK, "method": METHOD, "hyperparameters": POINT, "machine": "box",
                   "freshness": plan.current_freshness(TASK, METHOD)}  # fmt: skip
         return make_record(**(fields | changes))
 
@@ -50,6 +51,14 @@ def test_what_a_method_cannot_do_has_its_reason(one: Make) -> None:
     assert str(standing(refused)) == "cannot: no linear layer"
     assert standing(refused, one()) == Standing("measured", ("smoke",), ("box",), "no linear layer")
     assert str(standing(one(status="oom", reason="no room", metrics={}))) == "failed: oom: no room"
+
+
+def test_a_setting_of_somebodys_own_that_was_refused_is_no_fact_about_the_method(one: Make) -> None:
+    refused = {"status": "unsupported", "reason": "rate 0.0: the decay rate must be positive", "metrics": {}}
+    slip = one(hyperparameters=POINT | {"steps": 0}, **refused)
+    assert standing(slip) == Standing("untried")
+    assert standing(slip, one(status="unsupported", reason="no linear layer", metrics={})) == Standing(
+        "cannot", reason="no linear layer")  # fmt: skip
 
 
 def test_what_earlier_code_did_says_nothing_of_todays(one: Make) -> None:

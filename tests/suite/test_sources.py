@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import sources
+from suite.bounds import Range
 from suite.errors import RegistrationError, UsageError
 from suite.sources import Hyperparameter
 
@@ -82,7 +83,7 @@ def test_signature_is_the_schema(tmp_path: Path) -> None:
     ))  # fmt: skip
     assert found == (
         Hyperparameter("ratio", "float", 0.34375),
-        Hyperparameter("steps", "int", 6),
+        Hyperparameter("steps", "int", 6, bounds=Range(at_least=1)),
         Hyperparameter("order", "str", "both", ("both", "one")),
         Hyperparameter("budget", "float", None, None, True),
         Hyperparameter("stop", "bool", False),
