@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,6 +12,7 @@ from suite import plan, registry
 from suite.errors import DataError, UsageError
 from suite.plan import Cell
 from suite.progress import Progress
+from suite.registry import Method
 from suite.tasks import PROFILES
 
 if TYPE_CHECKING:
@@ -94,15 +96,47 @@ def cells_of(options: argparse.Namespace) -> tuple[Cell, ...]:
     names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
     if not names:
         raise DataError("no task's data is there: name one with --task to see how to get it")
-    methods = [registry.method(name) for name in options.method or registry.catalogue().methods]
+    settings = _settings(options)
+    methods = [registry.method(name) for name in options.method] or _methods_that_take(settings)
     return plan.cells(
         [registry.task(name) for name in names],
         methods,
-        settings=_settings(options),
+        settings=settings,
         seeds=options.seed or [0],
         profile=options.profile,
         which=options.points,
     )
+
+
+def _methods_that_take(settings: Mapping[str, str]) -> list[Method]:
+    """Every method, but those for which `settings` make no setting, which are named on standard error.
+
+    UsageError where that leaves none: a name that no method has, or the first method's complaint.
+    """
+    everyone = registry.catalogue().methods.values()
+    if not settings:
+        return list(everyone)
+    names = {name: name for method in everyone for name in method.settable}
+    for name in settings:
+        registry.lookup("hyperparameter", name, names, listing="python -m suite list methods NAME")
+    able, lacking, complaints = [], [], []
+    for method in everyone:
+        if not set(settings) <= set(method.settable):
+            lacking.append(method.name)
+            continue
+        try:
+            plan.complete(method, settings)
+        except UsageError as error:
+            complaints.append(str(error))
+        else:
+            able.append(method)
+    given = " ".join(f"{name}={value}" for name, value in settings.items())
+    if not able:
+        raise UsageError(complaints[0] if complaints else f"no method has all of {', '.join(settings)} (--set)")
+    if lacking or complaints:
+        said = [f"{', '.join(lacking)}, without {' or '.join(settings)}"] if lacking else []
+        Progress().say(f"prunemark: --set {given} leaves out: {'; '.join([*said, *complaints])}")
+    return able
 
 
 def _data_is_there(task: str, options: argparse.Namespace) -> bool:

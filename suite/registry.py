@@ -56,6 +56,14 @@ class Method:
     def origin(self) -> str:
         return f"{self.path}:{self.line}"
 
+    @property
+    def settable(self) -> dict[str, Hyperparameter]:
+        """What `--set` may name: the hyperparameters of the signature, and `base` but for the baseline."""
+        known = {parameter.name: parameter for parameter in self.hyperparameters}
+        if self.family != BASELINE:
+            known.setdefault(BASE, Hyperparameter(BASE, "str", None, optional=True))
+        return known
+
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every hyperparameter with its value: `given` (typed values or text) over the defaults.
 
@@ -70,9 +78,7 @@ class Method:
         return typed if text is None else typed | {BASE: Base.parse(str(text), find).text}
 
     def _typed(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        known = {parameter.name: parameter for parameter in self.hyperparameters}
-        if self.family != BASELINE:
-            known.setdefault(BASE, Hyperparameter(BASE, "str", None, optional=True))
+        known = self.settable
         for name in given:
             lookup(f"hyperparameter of {self.name}", name, known, listing=f"python -m suite list methods {self.name}")
         found = {name: p.parse(given[name], self.name) if name in given else p.default for name, p in known.items()}
