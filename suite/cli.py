@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     cells = cells_of(options)  # before torch is loaded: a misspelt name is answered at once
     from suite import execute
 
-    return _report(execute.compress(cells, session_of(options), options.executor), options)
+    return _report(execute.compress(cells, session_of(options), options.executor), cells, options)
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -108,7 +108,7 @@ def _bench(options: argparse.Namespace) -> int:
     seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory"))
     total = duration(seconds * len(cells))
     session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: about {total} of measuring")
-    return _report(execute.benchmark(cells, rows, session), options)
+    return _report(execute.benchmark(cells, rows, session), cells, options)
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -125,11 +125,11 @@ def _study(options: argparse.Namespace) -> int:
     ]
     from suite import execute
 
-    return _report(execute.compress(cells, session_of(options), options.executor), options)
+    return _report(execute.compress(cells, session_of(options), options.executor), cells, options)
 
 
-def _report(outcomes: Any, options: argparse.Namespace) -> int:
-    """Print each record as it comes; 1 if one of them failed."""
+def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -> int:
+    """Print each record as it comes, named by what tells it from the others; 1 if one of them failed."""
     from suite import listing
 
     failed = measured = skipped = 0
@@ -140,11 +140,12 @@ def _report(outcomes: Any, options: argparse.Namespace) -> int:
         measured += not outcome.skipped
         if record.status not in ("ok", "unsupported"):
             failed += 1
-            print(f"prunemark: {record.task}/{record.method}: {record.status}: {record.reason}", file=sys.stderr)
+            named = " ".join([f"{record.task}/{record.method}", *listing.settings(record, cells)])
+            print(f"prunemark: {named}: {record.status}: {record.reason}", file=sys.stderr)
         if options.json:
             sys.stdout.write(records.encode(record).decode())
         else:
-            print(listing.line(record) + (" (measured before)" if outcome.skipped else ""))
+            print(listing.line(record, cells) + (" (measured before)" if outcome.skipped else ""))
         sys.stdout.flush()
     if not options.json:
         print(f"{measured} measured, {skipped} fresh before, {failed} failed; records in {options.results}")
@@ -155,21 +156,26 @@ def _plan(options: argparse.Namespace) -> int:
     from suite import artifacts, bench, cost, execute, machine
 
     rows = bench.standard_rows(options.device, options.rows)
-    cells = cells_of(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
+    asked = cells_of(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
+    root = options.artifacts or artifacts.default_root()
     found, _ = records.read_results(options.results)
     standing = plan.standing(found)
     known = {record.cell for record in found if record.kind == "accuracy"}
-    owed = [cell for cell in cells if (cell.key, "accuracy", options.device) not in standing]
-    trained = cost.trained(cells, options.artifacts or artifacts.default_root())
+    missing = [cell for cell in asked if (cell.key, "accuracy", options.device) not in standing]
+    # as a run does it: the bases whose models are not stored come first, each once
+    owed = plan.with_bases(missing, lambda base: execute.newest_model(base, root) is None)
+    keys, named = {cell.key for cell in owed}, {cell.key for cell in asked}
+    cells = plan.with_bases(asked, lambda base: base.key in keys)
+    trained = cost.trained(cells, root)
     listed: list[dict[str, Any]] = []
-    for cell in cells if not options.missing else owed:
-        state = "owed" if cell.key not in known else "stale" if cell in owed else "fresh"
+    for cell in owed if options.missing else cells:
+        state = "fresh" if cell.key not in keys else "stale" if cell.key in known else "owed"
         alone = trained | {cell.dense.key} - {cell.key}  # the dense model is counted once, in the total
         seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone)
-        listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds)})
+        listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
+                       "base": cell.key not in named})  # fmt: skip
     training = cost.estimate_seconds(owed, options.device, trained)
-    asked = execute.jobs(cells, rows, options.artifacts or artifacts.default_root())
-    jobs, _ = execute.owed(asked, found, machine.identity().slug, options.device)
+    jobs, _ = execute.owed(execute.jobs(asked, rows, root), found, machine.identity().slug, options.device)
     measuring = sum(bench.estimate_seconds([job.row], options.profile, kind=job.kind) for job in jobs)
     if options.json:
         total = {
@@ -181,8 +187,12 @@ def _plan(options: argparse.Namespace) -> int:
         print(json.dumps({"cells": listed, **total, "device": options.device}))
         return 0
     for row in listed:
-        print(f"{row['state']:6} {duration(row['seconds']):>10}  {row['arguments']}")
-    print(f"{len(owed)} of {len(cells)} cells owed: at most {duration(training)} of training on this {options.device}")
+        why = "  (others start from it)" if row["base"] else ""
+        print(f"{row['state']:6} {duration(row['seconds']):>10}  {row['arguments']}{why}")
+    bases = sum(cell.key not in named for cell in owed)
+    more = f", {bases} of them for others to start from" if bases else ""
+    print(f"{len(owed)} of {len(cells)} cells owed{more}: at most {duration(training)} of training on this "
+          f"{options.device}")  # fmt: skip
     print(f"{len(jobs)} benchmark rows owed on this machine: about {duration(measuring)}")
     return 0
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from suite import plan, registry
+from suite.bounds import Range
 from suite.errors import RegistrationError
-from suite.records import Record
+from suite.plan import Cell
+from suite.records import Record, canonical
 from suite.sources import spell
 from suite.tasks import PROFILES
 
@@ -48,6 +51,7 @@ def _methods() -> list[Entry]:
                 "reason": reason,
                 "paper": method.paper,
                 "points": plan.points(method),
+                "points_set": [dict(point) for point in method.points],
                 "hyperparameters": [asdict(each) for each in method.hyperparameters],
                 "description": method.description,
             }
@@ -69,6 +73,21 @@ def _studies() -> list[Entry]:
 ENTRIES: Mapping[str, Callable[[], list[Entry]]] = {"tasks": _tasks, "methods": _methods, "studies": _studies}
 
 
+#: Of an entry, what `text` puts in words of its own.
+SAID_OTHERWISE = ("name", "description", "hyperparameters", "points", "points_set", "available", "reason")
+#: How a base is written.
+BASE_FORM = "METHOD[:name=value,...]"
+
+
+def _kind(parameter: Mapping[str, Any]) -> str:
+    """The values that `--set` takes, in words."""
+    names = {"float": "number", "int": "whole number", "bool": "true or false", "str": "text"}
+    kind = "|".join(parameter["choices"]) if parameter["choices"] else names[parameter["type"]]
+    if parameter["bounds"] is not None:
+        kind = f"{'numbers with commas between, each' if kind == 'text' else kind} {Range(**parameter['bounds'])}"
+    return f"{kind}, or none" if parameter["optional"] else kind
+
+
 def text(entries: Sequence[Entry], *, whole: bool) -> Iterator[str]:
     """Lines for a person: one an entry, or everything about it."""
     width = max((len(entry["name"]) for entry in entries), default=0)
@@ -80,11 +99,18 @@ def text(entries: Sequence[Entry], *, whole: bool) -> Iterator[str]:
         if not whole:
             continue
         for name, value in entry.items():
-            if name not in ("name", "description", "hyperparameters"):
-                yield f"  {name}: {value}"
+            if name in SAID_OTHERWISE or value is None or value == "":
+                continue
+            yield f"  {name}: {', '.join(f'{k} {v}' for k, v in value.items()) if isinstance(value, dict) else value}"
+        for index, point in enumerate(entry.get("points_set", ()) if entry.get("hyperparameters") else ()):
+            told = " ".join(shlex.quote(f"{name}={spell(value)}") for name, value in point.items())
+            yield f"  {'points:' if index == 0 else '       '} {told or 'the defaults'}"
         for parameter in entry.get("hyperparameters", ()):
-            kind = "|".join(parameter["choices"]) if parameter["choices"] else parameter["type"]
-            yield f"  --set {parameter['name']}={parameter['default']}  ({kind})"
+            kind = BASE_FORM if parameter["name"] == registry.BASE else _kind(parameter)
+            yield f"  --set {parameter['name']}={spell(parameter['default'])}  ({kind})"
+        own = {parameter["name"] for parameter in entry.get("hyperparameters", ())}
+        if registry.BASE not in own and entry.get("family", registry.BASELINE) not in ("", registry.BASELINE):
+            yield f"  --set {registry.BASE}={BASE_FORM}  (any method's: start from that compressed network)"
         yield ""
         yield entry["description"]
 
@@ -157,11 +183,29 @@ def matrix_entries(found: Matrix) -> list[Entry]:
     return [{"method": m, "task": t, **asdict(each)} for m, tasks in found.items() for t, each in tasks.items()]
 
 
-def line(record: Record) -> str:
-    """One record as a person reads it."""
-    told = ("channel_ratio", "sparsity", "epochs")
-    settings = (f"{name}={spell(record.hyperparameters[name])}" for name in told if name in record.hyperparameters)
-    what = " ".join([record.task, record.method, *settings])
+def settings(record: Record, among: Sequence[Cell] = ()) -> list[str]:
+    """What tells a record from others, as `name=value`: of its hyperparameters those that are not the default, those
+    in which the cells `among` which it is differ, and the first, which carries the point; of several seeds, its own.
+    """
+    methods = registry.catalogue().methods
+    schema = methods[record.method].hyperparameters if record.method in methods else ()
+    defaults = {parameter.name: parameter.default for parameter in schema}
+    beside = [cell.hyperparameters for cell in among if cell.method == record.method]
+    told = []
+    for name, value in record.hyperparameters.items():
+        usual = name in defaults and canonical(defaults[name]) == canonical(value)
+        differ = any(canonical(other.get(name)) != canonical(value) for other in beside)
+        lead = name == next(iter(defaults), None) and value is not None
+        if not usual or differ or lead:
+            told.append(f"{name}={spell(value)}")
+    if record.seed or any(cell.seed != record.seed for cell in among):
+        told.append(f"seed={record.seed}")
+    return told
+
+
+def line(record: Record, among: Sequence[Cell] = ()) -> str:
+    """One record as a person reads it; `among` are the cells of the same call."""
+    what = " ".join([record.task, record.method, *settings(record, among)])
     if record.status != "ok":
         return f"{what}: {record.status}: {record.reason}"
     m = {name: value for name, value in record.metrics.items() if value is not None}  # others' may lack some

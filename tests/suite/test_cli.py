@@ -156,11 +156,27 @@ def test_run_tells_a_person_what_was_measured(call: Callable[..., Said]) -> None
     said = call(*RUN, "--method", "zeroes", "--set", "share=0.25")
     assert said.code == 0
     first, last = said.out.splitlines()
-    assert first.startswith("tiny zeroes: top1 0.") and "parameters" in first and "M MACs" in first
+    assert first.startswith("tiny zeroes share=0.25: top1 0.") and "parameters" in first and "M MACs" in first
     assert last == "1 measured, 0 fresh before, 0 failed; records in results"
     again = call(*RUN, "--method", "zeroes", "--set", "share=0.25")
     assert again.out.splitlines()[0].endswith("(measured before)")
     assert again.out.splitlines()[1] == "0 measured, 1 fresh before, 0 failed; records in results"
+
+
+def test_result_lines_tell_the_cells_of_a_call_apart(make_record: Callable[..., Record], tiny_cell: Any) -> None:
+    def told(cells: list[Any], index: int) -> str:
+        own = dict(cells[index].hyperparameters)
+        record = make_record(method=cells[index].method, hyperparameters=own, seed=cells[index].seed)
+        return listing.line(record, cells).partition(":")[0]
+
+    shares = [tiny_cell("zeroes", share=0.5), tiny_cell("zeroes", share=0.25)]
+    assert [told(shares, index) for index in (0, 1)] == ["tiny zeroes share=0.5", "tiny zeroes share=0.25"]
+    tuned = [tiny_cell("zeroes"), tiny_cell("zeroes", finetune=True, base="raises")]
+    assert told(tuned, 0) == "tiny zeroes share=0.5 finetune=false"
+    assert told(tuned, 1) == "tiny zeroes share=0.5 finetune=true base=raises"
+    assert told([tiny_cell("structured", macs_ratio=0.5, importance="lamp")], 0) == (
+        "tiny structured importance=lamp macs_ratio=0.5")  # fmt: skip
+    assert told([tiny_cell("zeroes"), tiny_cell("zeroes", seed=1)], 0) == "tiny zeroes share=0.5 seed=0"
 
 
 def test_unsupported_alone_is_no_failure(call: Callable[..., Said]) -> None:
@@ -274,7 +290,13 @@ def test_listed_method_shows_its_hyperparameters_and_whether_it_is_there(
     assert {each["name"]: each["default"] for each in entry["hyperparameters"]} == registry.method(
         "l1-three-stage"
     ).complete({})
-    assert "--set channel_ratio=0.34375  (float)" in call("list", "methods", "l1-three-stage").out
+    text = call("list", "methods", "l1-three-stage").out
+    assert "  --set channel_ratio=0.34375  (number above 0 and at most 1)\n" in text
+    assert "  points: channel_ratio=0.34375\n          channel_ratio=0.7\n" in text, "what a point sets, no more"
+    assert text.count("--set base=METHOD[:name=value,...]") == 1 and "available" not in text
+    assert "base=METHOD" not in call("list", "methods", "dense").out
+    text = call("list", "methods", "from-scratch").out
+    assert "--set base=l1-three-stage:channel_ratio=0.34375  (METHOD[:name=value,...])\n" in text
     install(methods={"broken": "def broken(:\n"})
     assert "outside.broken" in call("list", "methods").out
     assert "unavailable: " in call("list", "methods").out
@@ -292,6 +314,40 @@ def test_plan_tells_what_is_owed(call: Callable[..., Said]) -> None:
     assert [row["state"] for row in after["cells"]] == ["fresh"] * 3 and after["owed"] == 0
     assert json.loads(call("plan", *asked, "--missing").out)["cells"] == []
     assert "0 of 3 cells owed" in call("plan", *asked[:-1]).out
+
+
+def test_plan_counts_the_bases_that_a_run_would_make_once(call: Callable[..., Said]) -> None:
+    base = "--set=base=zeroes:finetune=false,share=0.4"
+    asked = ("--task", "tiny", "--method", "zeroes", "--method", "refuses", base, "--profile", "smoke", "--seed", "8")
+    before = json.loads(call("plan", *asked, "--missing", "--json").out)
+    assert [(row["state"], row["base"]) for row in before["cells"]] == [
+        ("owed", True), ("owed", False), ("owed", False)]  # fmt: skip
+    assert "share=0.4" in before["cells"][0]["arguments"] and before["owed"] == 3
+    text = call("plan", *asked).out.splitlines()
+    assert text[0].endswith("(others start from it)")
+    assert text[-2].startswith("3 of 3 cells owed, 1 of them for others to start from: at most ")
+    call("run", *asked[:2], "--method", "zeroes", "--set", "share=0.4", "--profile", "smoke", "--seed", "8")
+    after = json.loads(call("plan", *asked, "--missing", "--json").out)
+    assert [row["base"] for row in after["cells"]] == [False, False]
+
+
+def test_setting_goes_to_the_methods_that_have_it_where_none_is_named(call: Callable[..., Said]) -> None:
+    plain = ("plan", "--task", "tiny", "--profile", "smoke", "--json")
+    said = call(*plain, "--set", "share=0.75")
+    assert said.code == 0 and len(json.loads(said.out)["cells"]) == 1
+    assert said.err.startswith("prunemark: --set share=0.75 leaves out: ") and said.err.count("\n") == 1
+    assert "dense" in said.err and "without share" in said.err
+    said = call(*plain, "--set", "base=zeroes:share=0.75")
+    methods = {row["arguments"].split()[3] for row in json.loads(said.out)["cells"]}
+    assert "dense" not in methods and {"zeroes", "l1-three-stage"} <= methods
+    assert "dense, without base" in said.err and "structured: there is no target" in said.err
+    for words, message in [
+        (("share=x",), "zeroes: share=x is not a finite number"),
+        (("shar=1",), "unknown hyperparameter 'shar': did you mean 'share'?"),
+        (("share=0.5", "restarts=1"), "no method has all of share, restarts"),
+    ]:
+        said = call(*plain, *(each for word in words for each in ("--set", word)))
+        assert said.code == 2 and said.out == "" and message in said.err and said.err.count("\n") == 1
 
 
 def test_conform_prints_each_case_and_fails_for_a_bad_method(call: Callable[..., Said]) -> None:
