@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +60,14 @@ class Cell:
 
     @property
     def arguments(self) -> str:
-        """The command-line options that name this cell."""
+        """The command-line options that name this cell, quoted as a shell wants them."""
         defaults = registry.method(self.method).complete({})
         words = ["--task", self.task, "--method", self.method]
         changed = [name for name, value in self.hyperparameters.items() if value != defaults.get(name)]
         # without any --set the command line means every standard point
         for name in changed or list(self.hyperparameters)[:1]:
             words += ["--set", f"{name}={spell(self.hyperparameters[name])}"]
-        return " ".join([*words, "--seed", str(self.seed), "--profile", self.profile])
+        return shlex.join([*words, "--seed", str(self.seed), "--profile", self.profile])
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-import shlex
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -274,18 +274,22 @@ def _owed_benchmarks(first: Record, seed: int, speeds: Mapping[Setup, Measuremen
     return [f"{again} --force" if again is not None and contended else again]
 
 
+#: What texts of settings are made of: names, numbers, lists, and a base within brackets.
+_PLAIN = re.compile(r"[\w@%+=:,./\[\] -]*", re.ASCII)
+
+
 def command(verb: str, record: Record, seed: int) -> str | None:
     """The command that makes a record again; None where this checkout has no such cell, or its text is not plain.
 
-    People paste these into a shell, and records may come from strangers: a text that a shell would have to be told
-    to leave alone is not shown.
+    People paste these into a shell, and records may come from strangers: every word is quoted, and a text of other
+    characters than a setting needs is not shown at all.
     """
     try:
         registry.task(record.task)
         hyperparameters = registry.method(record.method).complete(record.hyperparameters)
     except SuiteError:
         return None
-    if any(isinstance(value, str) and shlex.quote(value) != value for value in hyperparameters.values()):
+    if any(isinstance(value, str) and not _PLAIN.fullmatch(value) for value in hyperparameters.values()):
         return None
     cell = plan.Cell(record.task, record.method, hyperparameters, seed, record.profile)
     return f"python -m suite {verb} {cell.arguments}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,20 @@ def test_arguments_name_the_very_cell_on_the_command_line(name: str) -> None:
     for cell in cells(name, seeds=[3], profile="quick"):
         options = cli._parser().parse_args(["run", *shlex.split(cell.arguments)])
         assert [each.key for each in cells_of(options)] == [cell.key]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("quantize-dynamic", {"base": "structured:base=[global-unstructured:sparsity=0.5],macs_ratio=0.25"}),
+        ("branch-alpha", {"restarts": "0.001, 0.01, 0.1", "spare": "it's; a $(test) `of` *"}),
+    ],
+)
+def test_copied_arguments_name_the_same_cell_in_a_shell(name: str, settings: dict[str, str]) -> None:
+    (cell,) = cells(name, settings=settings)
+    said = subprocess.run(["sh", "-c", f'printf "%s\\0" {cell.arguments}'], capture_output=True, text=True, check=True)
+    options = cli._parser().parse_args(["run", *said.stdout.rstrip("\0").split("\0")])
+    assert [each.key for each in cells_of(options)] == [cell.key]
 
 
 def test_a_cell_starts_from_the_dense_cell_of_its_task_seed_and_profile() -> None:
