@@ -68,6 +68,8 @@ def _parser() -> Parser:
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    check.add_argument("--list", action="store_true", help="name the checks")
+    check.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     merge = command("merge", _merge, "add the records of other results folders")
     merge.add_argument("sources", nargs="+", type=Path, metavar="SRC")
     merge.add_argument("--into", type=Path, required=True)
@@ -225,16 +227,20 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from suite import checks
+
+    if options.list:
+        print("\n".join(checks.listed()))
+        return 0
     if not options.results.is_dir():
         raise UsageError(f"no such folder: {options.results}")
-    from suite import machine
-
-    found, problems = records.read_results(options.results)
-    problems += machine.damaged(options.results)
-    for problem in problems:
-        print(f"prunemark: {problem}", file=sys.stderr)
-    print(f"{len(found)} valid records, {len(problems)} bad")
-    return 1 if problems else 0
+    report = checks.check(options.results)
+    for kind, problems in (("", report.errors), ("warning: ", report.warnings)):
+        for problem in problems:
+            print(f"prunemark: {kind}[{problem.check}] {problem}", file=sys.stderr)
+    warned = f", {len(report.warnings)} warnings" if report.warnings else ""
+    print(f"{report.valid} valid records, {len(report.errors)} bad{warned}")
+    return 1 if report.errors or (options.strict and report.warnings) else 0
 
 
 def _merge(options: argparse.Namespace) -> int:

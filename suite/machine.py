@@ -110,10 +110,12 @@ def damaged(results: Path) -> list[Problem]:
             content = path.read_bytes()[: LONGEST_LINE + 1]
             description = json.loads(content)
         except (OSError, ValueError, RecursionError) as error:
-            problems.append(Problem(path, 0, f"describes no machine: {' '.join(str(error).split())[:200]}"))
+            problems.append(
+                Problem(path, 0, f"describes no machine: {' '.join(str(error).split())[:200]}", "machine-file")
+            )
             continue
         if not isinstance(description, dict) or description.get("slug") != path.stem:
-            problems.append(Problem(path, 0, f"describes no machine: its slug is not {path.stem!r}"))
+            problems.append(Problem(path, 0, f"describes no machine: its slug is not {path.stem!r}", "machine-file"))
     return problems
 
 

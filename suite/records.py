@@ -189,14 +189,23 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 @dataclass(frozen=True)
 class Problem:
-    """A line that is no valid record: where it stands and what is wrong."""
+    """A line that is no valid record, or not to be published: where it stands, what is wrong, which check says so."""
 
     path: Path
     line: int
     reason: str
+    check: str = "record"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.reason}"
+
+
+class BadRecord(RecordError):
+    """A line is no valid record; `check` names what it fails."""
+
+    def __init__(self, reason: str, check: str = "record") -> None:
+        super().__init__(reason)
+        self.check = check
 
 
 _decoder = msgspec.json.Decoder(Record)
@@ -205,37 +214,41 @@ _decoder = msgspec.json.Decoder(Record)
 def decode(line: bytes) -> Record:
     """One line as a record; RecordError says in one line what is wrong with it."""
     if len(line) > LONGEST_LINE:
-        raise RecordError(f"the line has {len(line)} bytes; {LONGEST_LINE} are allowed")
+        raise BadRecord(f"the line has {len(line)} bytes; {LONGEST_LINE} are allowed")
     try:
         record = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise RecordError(f"not a record: {reason}") from error
-    fault = fault_of(record)
-    if fault is not None:
-        raise RecordError(fault)
+        raise BadRecord(f"not a record: {reason}") from error
+    for check, fault in _faults(record):
+        raise BadRecord(fault, check)
     return record
 
 
 def read_file(path: Path) -> tuple[list[Record], list[Problem]]:
     """The valid records of one file, and its bad lines; a last line without its newline was cut off while written."""
+    found = [each for _, each in read_lines(path)]
+    return [r for r in found if isinstance(r, Record)], [p for p in found if isinstance(p, Problem)]
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, Record | Problem]]:
+    """Each line of one file with its number, from 1: a valid record, or what is wrong with it."""
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    yield number, Problem(path, number, "cut off while it was written; delete this line")
+                elif line.strip():
+                    yield number, _decoded(path, number, line[:-1])
     except OSError as error:
-        return [], [Problem(path, 0, f"cannot be read: {error.strerror}")]
-    lines = content.split(b"\n")
-    cut_off = lines.pop()
-    records, problems = [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append(decode(line))
-        except RecordError as error:
-            problems.append(Problem(path, number, str(error)))
-    if cut_off:
-        problems.append(Problem(path, len(lines) + 1, "cut off while it was written; delete this line"))
-    return records, problems
+        yield 0, Problem(path, 0, f"cannot be read: {error.strerror}")
+
+
+def _decoded(path: Path, number: int, line: bytes) -> Record | Problem:
+    try:
+        return decode(line)
+    except BadRecord as error:
+        return Problem(path, number, str(error), error.check)
 
 
 def record_files(results: Path) -> Iterator[Path]:
@@ -290,14 +303,12 @@ _HEADLINES = {
 
 def fault_of(record: Record) -> str | None:
     """What is wrong with a record that has the right types, or None."""
-    for fault in _faults(record):
-        return fault
-    return None
+    return next((fault for _, fault in _faults(record)), None)
 
 
-def _faults(record: Record) -> Iterator[str]:
-    if record.schema != SCHEMA:
-        yield f"schema {record.schema} is not {SCHEMA}: written by another version of the suite"
+def _faults(record: Record) -> Iterator[tuple[str, str]]:
+    """(name of the check, what is wrong)."""
+    yield from (("record", fault) for fault in _text_faults(record))
     expected = cell_key(
         task=record.task,
         method=record.method,
@@ -306,7 +317,13 @@ def _faults(record: Record) -> Iterator[str]:
         profile=record.profile,
     )
     if record.protocol == PROTOCOL and record.cell != expected:
-        yield "cell does not match task, method, hyperparameters, seed and profile"
+        yield "cell-key", "cell does not match task, method, hyperparameters, seed and profile"
+    yield from (("metric-range", fault) for fault in _metric_faults(record))
+
+
+def _text_faults(record: Record) -> Iterator[str]:
+    if record.schema != SCHEMA:
+        yield f"schema {record.schema} is not {SCHEMA}: written by another version of the suite"
     for name in ("machine", "run"):
         value = getattr(record, name)
         plain = all(c.isalnum() or c in "._-" for c in value) and not value.startswith(".")
@@ -316,7 +333,6 @@ def _faults(record: Record) -> Iterator[str]:
         yield f"status {record.status} {'needs no' if record.status == 'ok' else 'needs a'} reason"
     if record.kind != "accuracy" and record.conditions is None:
         yield f"a {record.kind} record needs conditions"
-    yield from _metric_faults(record)
     if len(record.samples) > MOST_SAMPLES or any(len(pair) != 2 for pair in record.samples):
         yield f"samples must be at most {MOST_SAMPLES} pairs"
     try:

@@ -231,16 +231,30 @@ def test_record_of_others_without_the_usual_metrics_is_still_told(
 def test_check_names_each_bad_line(
     call: Callable[..., Said], make_record: Callable[..., Record], results_dir: Path
 ) -> None:
-    with RunFile(results_dir, "m", "r") as file:
-        file.append(make_record())
+    (results_dir / "machines").mkdir(parents=True)
+    (results_dir / "machines" / "box.json").write_text('{"slug": "box"}')
+    with RunFile(results_dir, "box", "r") as file:
+        file.append(make_record(machine="box"))
     assert call("check", results_dir) == Said(0, "1 valid records, 0 bad\n", "")
-    with open(results_dir / "m" / "r.jsonl", "ab") as stream:
+    with open(results_dir / "box" / "r.jsonl", "ab") as stream:
         stream.write(b'{"schema": 1}\n[]\n{"cut')
     said = call("check", results_dir)
     assert said.code == 1 and said.out == "1 valid records, 3 bad\n"
-    where = f"prunemark: {results_dir / 'm' / 'r.jsonl'}"
+    where = f"prunemark: [record] {results_dir / 'box' / 'r.jsonl'}"
     assert [line.partition(": ")[0] + ": " + line.split(": ")[1] for line in said.err.splitlines()] == [
         f"{where}:2", f"{where}:3", f"{where}:4"]  # fmt: skip
+
+
+def test_check_warns_and_is_strict_on_demand(
+    call: Callable[..., Said], make_record: Callable[..., Record], results_dir: Path
+) -> None:
+    with RunFile(results_dir, "box", "r") as file:
+        file.append(make_record(machine="box"))
+    said = call("check", results_dir)
+    assert said.code == 0 and said.out == "1 valid records, 0 bad, 1 warnings\n"
+    assert said.err.startswith(f"prunemark: warning: [unknown-machine] {results_dir}/box/r.jsonl:1: ")
+    assert call("check", results_dir, "--strict").code == 1
+    assert "lost-seed        warning  " in call("check", "--list").out
 
 
 def test_check_and_merge_name_a_damaged_machine_file(call: Callable[..., Said], tmp_path: Path) -> None:
