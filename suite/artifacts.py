@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from suite import graphs, registry
-from suite.errors import ArtifactError, UsageError
+from suite.errors import ArtifactError, UsageError, said
 from suite.graphs import GraphNetwork
-from suite.layers import Layers, first_line, read_layers, resize
+from suite.layers import Layers, read_layers, resize
 from suite.records import sha256_of, write_atomically
 
 WEIGHTS = "model.safetensors"
@@ -77,7 +77,9 @@ def _read(architecture: Architecture | Mapping[str, Any]) -> Architecture:
     try:
         return msgspec.convert(architecture, Architecture)
     except msgspec.ValidationError as error:
-        raise ArtifactError(f"not an architecture: {error}") from error
+        raise ArtifactError(
+            f"the description of its layers is none that was written here: make it again {said(error)}"
+        ) from error
 
 
 def rebuildable(architecture: Mapping[str, Any]) -> bool:
@@ -91,7 +93,9 @@ def _build(architecture: Architecture) -> nn.Module:
     except UsageError as error:
         raise ArtifactError(str(error)) from error
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"{architecture.model} cannot be built as described: {first_line(error)}") from error
+        raise ArtifactError(
+            f"{architecture.model} cannot be built as described: make it again {said(error)}"
+        ) from error
     for path, (kind, attributes) in architecture.layers.items():
         resize(model, path, kind, attributes)
     return model
@@ -149,7 +153,7 @@ def facts(folder: Path) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged ({first_line(error)}); delete its folder to make it again") from error
+        raise ArtifactError(f"{path} is damaged: delete its folder to make it again {said(error)}") from error
 
 
 def load(folder: Path, *, device: str = "cpu") -> nn.Module:
@@ -174,7 +178,9 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
     except ArtifactError as error:
         raise ArtifactError(f"{folder / DESCRIPTION}: {error}") from error
     except MISFITS as error:
-        raise ArtifactError(f"{weights} does not fit its description: {first_line(error)}") from error
+        raise ArtifactError(
+            f"{weights} does not fit its description: delete its folder to make it again {said(error)}"
+        ) from error
     return model.to(device=device)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from suite.errors import SuiteError, Unsupported
+from suite.errors import SuiteError, Unsupported, said
 from suite.records import write_atomically
 
 Run = Callable[[torch.Tensor], object]
@@ -134,7 +134,9 @@ def compile_network(model: nn.Module, inputs: torch.Tensor, *, check: bool = Tru
         ):
             outputs = compiled(inputs)
     except exc.Unsupported as error:
-        raise SuiteError(f"torch.compile does not take it as one graph: {_first_line(error)}") from error
+        raise SuiteError(
+            f"torch.compile does not take this network as one graph: measure it eager {said(error)}"
+        ) from error
     except RuntimeError as error:
         if "found no compiled frames" not in str(error):
             raise
@@ -154,10 +156,6 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
 # --------------------------------------------------------------------------------------------------------- ONNX Runtime
@@ -197,7 +195,9 @@ def onnx_bytes(model: nn.Module, shape: tuple[int, int, int]) -> bytes:
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise Unsupported(f"torch.onnx cannot export it: {_first_line(_root(error))}") from error
+            raise Unsupported(
+                f"torch.onnx cannot follow this network: take safetensors, or measure it eager {said(_root(error))}"
+            ) from error
         assert program is not None
         file = Path(folder) / "model.onnx"
         program.save(file, external_data=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import plan, records, registry
-from suite.errors import RecordError, SuiteError, UsageError
+from suite.errors import RecordError, SuiteError, UsageError, remedy
 from suite.options import Parser, add_cell_options, cells_of, require_profile, session_of
 from suite.plan import Cell
 from suite.progress import Progress, duration
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer has nowhere to go
         where = f"{error.filename}: " if error.filename else ""
-        print(f"prunemark: {where}{error.strerror or error}; free some room or choose another place", file=sys.stderr)
+        print(f"prunemark: {where}{error.strerror or error}; {remedy(error)}", file=sys.stderr)
         return 1
 
 

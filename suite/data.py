@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from suite import frames
-from suite.errors import DataError
+from suite.errors import DataError, said
 from suite.frames import Images, Pictures
 from suite.tasks import Recipe
 
@@ -230,8 +230,7 @@ def _read_npz(path: Path) -> list[npt.NDArray[np.uint8]]:
     except KeyError as error:
         raise DataError(f"{path} lacks an array: {error.args[0]}; it needs x_train, y_train, x_test, y_test") from error
     except Exception as error:  # numpy, zipfile and zlib each have their own for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} is damaged ({reason}): delete it and fetch it again") from error
+        raise DataError(f"{path} is damaged: delete it and fetch it again {said(error)}") from error
 
 
 def _torchvision_class(name: str) -> type:
@@ -249,8 +248,8 @@ def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
             found = _torchvision_class(name)(root, train=train, download=False)
         except Exception as error:  # torchvision raises RuntimeError, pickle errors and more for damaged files
             raise DataError(
-                f"{name} in {root} is damaged ({' '.join(str(error).split())[:120]}): delete it and fetch it again "
-                f"with 'python -m suite download {name} --data {root}'"
+                f"{name} in {root} is damaged: delete it and fetch it again with "
+                f"'python -m suite download {name} --data {root}' {said(error)}"
             ) from error
         parts += [found.data, np.asarray(found.targets)]
     return parts
@@ -279,7 +278,9 @@ def download(name: str, root: Path) -> str:
         for train in (True, False):
             _torchvision_class(name)(root, train=train, download=True)
     except Exception as error:
-        raise DataError(f"{name} could not be fetched ({error}); put {name}.npz into {root} instead") from error
+        raise DataError(
+            f"{name} could not be fetched: try again, or put {name}.npz into {root} {said(error)}"
+        ) from error
     return str(root)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class SuiteError(Exception):
     """Something failed; the message names the thing and the remedy in one line."""
@@ -37,3 +39,24 @@ class DeviceError(SuiteError):
 
 class Unsupported(SuiteError):
     """A method cannot work on this model or reach this point; the record says `unsupported` and why."""
+
+
+def said(error: BaseException, longest: int = 160) -> str:
+    """What a library raised, in brackets behind a sentence of ours: its kind, and its message's first line."""
+    line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
+    if len(line) > longest:
+        line = line[: longest - 3] + "..."
+    return f"[{type(error).__name__}{': ' if line else ''}{line}]"
+
+
+def remedy(error: OSError) -> str:
+    """What to do where the system refuses to write, by the reason that it gives."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free some room or choose another folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write to"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "a folder and a file stand in each other's place there: choose another name"
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    return "choose another place"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +23,7 @@ import torch
 from torch import nn
 
 from suite import artifacts, backends, execute  # artifacts registers the operators of quantized programs
-from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError
-from suite.layers import first_line
+from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError, remedy, said
 from suite.plan import Cell
 from suite.records import write_atomically
 
@@ -74,10 +74,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     (cell,) = cells
     if kind not in FORMATS:
         raise UsageError(f"unknown format {kind!r}: choose one of {', '.join(FORMATS)}")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no file (a folder or a device): name a file with --out")
-    if path.exists() and not force:
-        raise UsageError(f"{path} is there already: --force overwrites it, another --out leaves it")
+    _check_place(path, kind, force)
     folder = execute.newest_model(cell, root)
     if folder is None:
         raise SuiteError(f"no model of this cell in {root}: python -m suite run {cell.arguments} makes it")
@@ -85,10 +82,10 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     known = artifacts.facts(folder) or {}
     shape: tuple[int, int, int] = tuple(known["architecture"]["input_shape"])
     content, checks = FORMATS[kind](model, shape, _description(cell, known))
-    write_atomically(path, content)
     digest = hashlib.sha256(content).hexdigest()
-    if kind == "pt2":
+    if kind == "pt2":  # before the file, which without it could not be loaded
         remember(root / INDEX, digest, {"cell": cell.key, "arguments": cell.arguments})
+    write_atomically(path, content)
     return Exported(
         path,
         kind,
@@ -98,6 +95,28 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
         checks,
         _snippet(kind, path.resolve(), (root / INDEX).resolve(), shape),
     )
+
+
+def _check_place(path: Path, kind: str, force: bool) -> None:
+    """UsageError where a file of that format cannot be written to `path`: before a large model is read and traced."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is no file but a folder: name a file in it, --out {path / f'model.{kind}'}")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file but a device or a pipe: name a file with --out")
+        if path.suffix[1:].lower() in FORMATS and path.suffix[1:].lower() != kind:
+            raise UsageError(
+                f"{path.name} has the ending of another format: --format {path.suffix[1:].lower()}, "
+                f"or --out {path.with_suffix('.' + kind)}"
+            )
+        if path.exists() and not force:
+            raise UsageError(f"{path} is there already: --force overwrites it, another --out leaves it")
+        if not path.parent.is_dir():
+            raise UsageError(f"no such folder: {path.parent} (--out): make it first, or choose another")
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UsageError(f"--out {str(path)[:80]}: {error.strerror}; {remedy(error)}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{path.parent} may not be written to (--out): choose a folder that you may write to")
 
 
 def _description(cell: Cell, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,13 +178,13 @@ def _read_model(content: bytes, name: str) -> nn.Module:
         header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, Any])
         description = msgspec.json.decode(header["__metadata__"][METADATA], type=dict[str, Any])
     except (*artifacts.MISFITS, msgspec.MsgspecError) as error:  # RecursionError is a RuntimeError
-        raise ArtifactError(f"{name} is no model exported as safetensors: {first_line(error)}") from error
+        raise ArtifactError(f"{name} is no model exported as safetensors: export it again {said(error)}") from error
     try:
         model = artifacts.restore(description, tensors)
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from error
     except artifacts.MISFITS as error:
-        raise ArtifactError(f"{name} does not fit its own description: {first_line(error)}") from error
+        raise ArtifactError(f"{name} does not fit its own description: export it again {said(error)}") from error
     if hashlib.sha256(artifacts.weights_bytes(model)).hexdigest() != description.get("sha256"):
         raise ArtifactError(f"{name} is damaged: its weights are not those that were exported; export it again")
     return model
@@ -194,7 +213,9 @@ def _pt2(model: nn.Module, shape: tuple[int, int, int], _: dict[str, Any]) -> tu
     try:
         program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     except torch._dynamo.exc.UserError as error:
-        raise Unsupported(f"torch.export cannot take it: {str(error).partition(chr(10))[0]}") from error
+        raise Unsupported(
+            f"torch.export cannot follow this network: --format safetensors takes it {said(error)}"
+        ) from error
     torch.export.save(program, buffer)
     content = buffer.getvalue()
     weights = len(artifacts.weights_bytes(model))
@@ -219,7 +240,7 @@ def _index(index: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except msgspec.MsgspecError as error:
-        raise ArtifactError(f"{index} is damaged ({error}); delete it and export the pt2 files again") from error
+        raise ArtifactError(f"{index} is damaged: delete it and export the pt2 files again {said(error)}") from error
 
 
 def load_pt2(path: str | Path, index: str | Path) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -19,8 +19,8 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from suite.errors import ArtifactError, Unsupported
-from suite.layers import Layers, first_line, read_layers
+from suite.errors import ArtifactError, Unsupported, said
+from suite.layers import Layers, read_layers
 
 _aten, _decomposed = torch.ops.aten, torch.ops.quantized_decomposed
 #: All that a graph may be made of; in-place operators are read as their functional twins.
@@ -229,7 +229,7 @@ def rebuild(
         try:
             graph = msgspec.convert(graph, Graph)
         except msgspec.ValidationError as error:
-            raise ArtifactError(f"not a graph: {error}") from error
+            raise ArtifactError(f"the graph is none that was written here: make it again {said(error)}") from error
     if len(graph.nodes) > MOST_NODES:
         raise ArtifactError(f"a graph of {len(graph.nodes):,} calls: {MOST_NODES:,} are the most that is rebuilt")
     body = _Builder(graph, tensors).body
@@ -362,6 +362,6 @@ def _try_without_data(body: fx.GraphModule, input_shape: tuple[int, ...]) -> Non
     except ArtifactError:
         raise
     except Exception as error:  # operators have no error of their own for arguments that do not fit
-        raise ArtifactError(f"the graph does not fit together: {first_line(error)[:200]}") from error
+        raise ArtifactError(f"the graph does not fit together: make it again {said(error)}") from error
     if not isinstance(outputs, torch.Tensor) or outputs.dim() < 2 or outputs.shape[0] != _BATCH:
         raise ArtifactError("the graph has a fixed batch size, or no output for each sample")

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from suite.errors import ArtifactError
+from suite.errors import ArtifactError, said
 
 #: A network's layers by path: the kind of each, and the attributes from which it is rebuilt.
 Layers = dict[str, tuple[str, dict[str, bool | int | float | list[int] | str | None]]]
@@ -68,7 +68,7 @@ def resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]
     try:
         resized = cls(**arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
-        raise ArtifactError(f"layer {path!r} cannot be built: {first_line(error)}") from error
+        raise ArtifactError(f"layer {path!r} cannot be built with these shapes {said(error)}") from error
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, resized)
 
@@ -78,8 +78,3 @@ def _is_possible(name: str, value: Any) -> bool:
     least = 1 if name in ("kernel_size", "stride", "dilation", "groups") else 0
     sizes = value if isinstance(value, list) else [value]
     return all(least <= each <= MOST_CHANNELS for each in sizes if isinstance(each, int))
-
-
-def first_line(error: Exception) -> str:
-    """An exception's message without what follows its first line."""
-    return str(error).partition("\n")[0]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from suite.errors import RecordError
+from suite.errors import RecordError, remedy
 
 SCHEMA = 1
 #: Raised whenever the way of training or measuring changes; part of every cell key and freshness hash.
@@ -149,8 +149,8 @@ class RunFile:
                 raise
         except OSError as error:
             raise RecordError(
-                f"cannot write to {self.path}: {error.strerror}; records already written are intact, "
-                "run the same command again once there is room and permission"
+                f"cannot write to {self.path}: {error.strerror}; records already written are intact: "
+                f"{remedy(error)}, then run the same command again"
             ) from error
 
     def close(self) -> None:
@@ -178,10 +178,12 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too: nothing half-written stays
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise RecordError(f"cannot write {path}: {error.strerror}; free some room or choose another folder") from error
+        if isinstance(error, OSError):
+            raise RecordError(f"cannot write {path}: {error.strerror}; {remedy(error)}") from error
+        raise
 
 
 # ------------------------------------------------------------------------------------------------------------- reading

@@ -66,11 +66,34 @@ def test_nothing_is_overwritten_unless_forced(cell: Cell, places: Any, tmp_path:
     assert file.read_text() == "mine"
     export.export([cell], file, "safetensors", root=places.artifacts, force=True)
     assert suite.load_model(file) is not None
+
+
+def test_odd_places_are_refused_with_their_own_remedy_and_nothing_stays(
+    cell: Cell, places: Any, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for no_file in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(UsageError, match="is no file"):
-            export.export([cell], no_file, "onnx", root=places.artifacts, force=True)
-    assert not Path(os.devnull).is_file()
+    (tmp_path / "file").write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    for path, message in [
+        (tmp_path, f"is no file but a folder: name a file in it, --out {tmp_path}/model.onnx"),
+        (tmp_path / "pipe", "is no file but a device or a pipe"),
+        (Path(os.devnull), "is no file but a device or a pipe"),
+        (tmp_path / "a.pt2", f"has the ending of another format: --format pt2, or --out {tmp_path}/a.onnx"),
+        (tmp_path / "new" / "a.onnx", f"no such folder: {tmp_path}/new (--out): make it first"),
+        (tmp_path / "file" / "a.onnx", f"no such folder: {tmp_path}/file (--out)"),
+        (tmp_path / ("a" * 300), "File name too long; choose a shorter name"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            export.export([cell], path, "onnx", root=places.artifacts, force=True)
+        assert message in str(caught.value) and "room" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before and not Path(os.devnull).is_file()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_that_may_not_be_written_to_is_named(cell: Cell, places: Any, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(UsageError, match=r"closed may not be written to \(--out\): choose a folder that you may"):
+        export.export([cell], tmp_path / "closed" / "a.onnx", "onnx", root=places.artifacts)
 
 
 def test_what_cannot_be_exported_is_one_line(
