@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import child, machine, memory, stats, subjects
+from suite import child, machine, memory, profiling, stats, subjects
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.records import MOST_SAMPLES, significant
 from suite.subjects import Exported, Place
@@ -60,8 +60,8 @@ class Measurement:
 def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128) -> tuple[Row, ...]:
     """The rows that are measured for every float32 cell; `as_precision` makes those of another from them.
 
-    `all` adds the other batch x thread combinations, `cold`, and on the CPU torch.compile and ONNX Runtime. UsageError
-    for an unknown device or set of rows.
+    `all` adds the other batch x thread combinations, `cold`, torch.profiler's totals, and on the CPU torch.compile and
+    ONNX Runtime. UsageError for an unknown device or set of rows.
     """
     if device not in machine.DEVICES:
         raise UsageError(f"unknown device {device!r}: choose one of {', '.join(machine.DEVICES)}")
@@ -76,15 +76,18 @@ def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128
         others = [Row(1, cores), Row(large_batch, 1)]
         others += [replace(row, backend=backend) for backend in BACKENDS[1:] for row in found]
     if rows == "all":
-        found += [*others, *(replace(row, cache="cold") for row in found)]
+        found += [*others, *(replace(row, cache="cold") for row in found), Row(1, 1, timing=profiling.TIMING)]
     return tuple(dict.fromkeys(found))  # one core: some of them are the same
 
 
 def as_precision(rows: Iterable[Row], precision: str) -> tuple[Row, ...]:
-    """The rows of a network that computes in `precision`: an INT8 one is measured compiled where others are eager."""
+    """The rows of a network that computes in `precision`: an INT8 one is measured compiled where others are eager.
+
+    It is not profiled: a compiled network's operators are no longer its layers.
+    """
     if precision == "fp32":
         return tuple(rows)
-    changed = (replace(row, precision=precision) for row in rows)
+    changed = (replace(row, precision=precision) for row in rows if row.timing != profiling.TIMING)
     return tuple(
         dict.fromkeys(
             replace(row, backend="compile") if row.backend == "eager" and row.timing is None else row for row in changed
@@ -128,6 +131,8 @@ def measure(
         PATIENCE_SECONDS + 2 * SECONDS[profile] + (COMPILE_PATIENCE_SECONDS if row.backend != "eager" else 0)
     )
     try:
+        if row.timing == profiling.TIMING and kind == "latency":
+            return _measure_profile(subject, row, profile, Place(device, scratch or Path(), limit))
         _require(row, device)
         with _own_folder(scratch, row) as folder:
             if kind == "memory":
@@ -231,6 +236,17 @@ def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
     if compressed.reserved_bytes is not None:
         notes |= {"reserved_bytes": compressed.reserved_bytes, "dense_reserved_bytes": dense.reserved_bytes}
     return Measurement("memory", row.conditions, "ok", None, metrics, [], notes)
+
+
+# ------------------------------------------------------------------------------------------------------------- profiler
+
+
+def _measure_profile(subject: Subject, row: Row, profile: str, place: Place) -> Measurement:
+    if row.backend != "eager" or row.precision != "fp32":
+        raise Unsupported("the profiler watches eager float32 networks: a compiled one's operators are not its layers")
+    found = profiling.measure(subject, row, place, seconds=SECONDS[profile], processes=PROCESSES[profile])
+    busy = {"contended": True} if (found.others_cpu or 0) > CONTENDED else {}
+    return Measurement("latency", row.conditions, "ok", None, found.metrics, found.samples, found.notes | busy)
 
 
 # -------------------------------------------------------------------------------------------------------------- latency

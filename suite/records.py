@@ -293,6 +293,8 @@ _POSITIVE = (
     "compressed_seconds",
     "peak_bytes",
     "dense_peak_bytes",
+    "total_cpu_seconds",
+    "total_cuda_seconds",
 )
 _HEADLINES = {
     "accuracy": "parameters",

@@ -35,7 +35,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """The conditions of a measurement, named as in a record. `threads` are those of the CPU, of the host on CUDA."""
+    """The conditions of a measurement, named as in a record. `threads` are those of the CPU, of the host on CUDA.
+
+    `timing` is that of a CUDA row, and `profiler` on either device.
+    """
 
     batch_size: int
     threads: int
