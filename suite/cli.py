@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -63,9 +64,12 @@ def _parser() -> Parser:
     study = command("study", _study, "run every cell of a paper's table or figure")
     study.add_argument("name")
     add_cell_options(study)
+    study.add_argument("--bench", action="store_true", help="also measure the costs that its tables ask for")
+    study.add_argument("--table", action="store_true", help="run nothing: print the paper's numbers beside ours")
     planned = command("plan", _plan, "which cells there are, which are owed, what they will cost")
     add_cell_options(planned)
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
+    planned.add_argument("--study", action="append", default=[], metavar="NAME", help="only what a study takes, or all")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
     check.add_argument("results", nargs="?", type=Path, default=Path("results"))
     check.add_argument("--list", action="store_true", help="name the checks")
@@ -80,6 +84,13 @@ def _parser() -> Parser:
     add_cell_options(handed)
     handed.add_argument("--format", required=True, help="safetensors, onnx or pt2")
     handed.add_argument("--out", type=Path, required=True, metavar="FILE")
+    verified = command("verify", _verify, "measure a published record again: do the two agree within both intervals?")
+    verified.add_argument("record", help="CELL, CELL/KIND, CELL/KIND/name=value,... as its page shows, or FILE:LINE")
+    verified.add_argument("--keep", action="store_true", help="write what is measured to the results; trains again")
+    verified.add_argument("--results", type=Path, default=Path("results"))
+    verified.add_argument("--data", type=Path, help="folder of the data sets")
+    verified.add_argument("--artifacts", type=Path, help="folder of the models")
+    verified.add_argument("--json", action="store_true")
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
     conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
@@ -119,15 +130,22 @@ def _study(options: argparse.Namespace) -> int:
     require_profile(options.profile)
     if options.task or options.method or options.set or options.points != "all":
         raise UsageError("a study fixes its cells: leave out --task, --method, --set and --points")
+    from suite import comparison, side_by_side
+
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
-    cells = [
-        Cell(task, method, registry.method(method).complete(setting), seed, options.profile)
-        for task, method, setting in study.cells
-        for seed in options.seed or [0]
-    ]
+    if options.table:
+        done = comparison.compare(study, comparison.index(records.read_results(options.results)[0]))
+        print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
+        return 0
+    cells = comparison.cells(study, seeds=options.seed or [0], profile=options.profile)
     from suite import execute
 
-    return _report(execute.compress(cells, session_of(options), options.executor), cells, options)
+    session = session_of(options)
+    outcomes = [execute.compress(cells, session, options.executor)]
+    if options.bench:
+        rows = comparison.cost_rows(study, options.device, profile=options.profile)
+        outcomes += [execute.benchmark(costly, asked, session) for asked, costly in rows.items()]
+    return _report(itertools.chain.from_iterable(outcomes), cells, options)
 
 
 def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -> int:
@@ -158,8 +176,13 @@ def _plan(options: argparse.Namespace) -> int:
     from suite import artifacts, bench, cost, execute, machine
 
     rows = bench.standard_rows(options.device, options.rows)
-    asked = cells_of(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
     root = options.artifacts or artifacts.default_root()
+    wanted = _studies_named(options)
+    if wanted:
+        asked, costly = wanted
+    else:
+        asked = cells_of(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
+        costly = {rows: list(asked)}
     found, _ = records.read_results(options.results)
     standing = plan.standing(found)
     known = {record.cell for record in found if record.kind == "accuracy"}
@@ -177,7 +200,9 @@ def _plan(options: argparse.Namespace) -> int:
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
                        "base": cell.key not in named})  # fmt: skip
     training = cost.estimate_seconds(owed, options.device, trained)
-    jobs, _ = execute.owed(execute.jobs(asked, rows, root), found, machine.identity().slug, options.device)
+    timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root)]
+    timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
+    jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)
     measuring = sum(bench.estimate_seconds([job.row], options.profile, kind=job.kind) for job in jobs)
     if options.json:
         total = {
@@ -197,6 +222,47 @@ def _plan(options: argparse.Namespace) -> int:
           f"{options.device}")  # fmt: skip
     print(f"{len(jobs)} benchmark rows owed on this machine: about {duration(measuring)}")
     return 0
+
+
+def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[Any, list[Cell]]] | None:
+    """The cells of the studies that are asked for, and those of them with benchmark rows, by their rows."""
+    if not options.study:
+        return None
+    from suite import comparison
+    from suite.studies import studies
+
+    require_profile(options.profile)
+    known = studies()
+    names = list(known) if "all" in options.study else options.study
+    chosen = [registry.lookup("study", name, known, listing="python -m suite list studies") for name in names]
+    cells: dict[str, Cell] = {}
+    costly: dict[Any, dict[str, Cell]] = {}
+    for study in chosen:
+        every = comparison.cells(study, seeds=options.seed or [0], profile=options.profile)
+        cells.update((cell.key, cell) for cell in every)
+        for rows, timed in comparison.cost_rows(study, options.device, profile=options.profile).items():
+            costly.setdefault(rows, {}).update((cell.key, cell) for cell in timed)
+    ordered = sorted(cells.values(), key=lambda cell: cell.method != plan.DENSE)
+    return ordered, {rows: list(timed.values()) for rows, timed in costly.items()}
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from suite import data, locating, machine
+
+    if options.data is not None and not options.data.is_dir():
+        raise UsageError(f"no such folder: {options.data} (--data)")
+    found, _ = records.read_results(options.results)
+    record = locating.locate(options.record, found, machine.identity().slug)
+    from suite import artifacts, execute, run, verify
+
+    root = options.artifacts or artifacts.default_root()
+    places = run.Places(options.data or data.default_root(), root, options.results)
+    session = execute.Session(places, record.device, run.provenance(), Progress())
+    verdict = verify.verify(record, found, session, keep=options.keep)
+    for fact in verdict.facts:
+        session.progress.say(fact)
+    print(json.dumps(verdict.entry()) if options.json else verdict.line)
+    return 0 if verdict.agree else 1
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -10,13 +10,14 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from suite import plan, registry
 from suite.records import Record, Scalar, canonical
 from suite.setups import STATES, State
 from suite.studies import ONE_IMAGE, Figure, Line, Number, Quantity, Series, Study, Table, Target
+from suite.subjects import Row
 from suite.tasks import PROFILES
 
 #: Logged values are computed by steps such as 1 - 0.1 k: 0.4 is there as 0.3999999999999999.
@@ -139,6 +140,41 @@ class Comparison:
         """The commands that would measure what is missing, stale or failed, none twice."""
         return tuple(dict.fromkeys(each.command for each in self.found if each.state not in ("ok", "unsupported")))
 
+
+# ------------------------------------------------------------------------------------------------- what a study takes
+
+
+def cells(study: Study, *, seeds: Sequence[int] = (0,), profile: str = "full") -> tuple[plan.Cell, ...]:
+    """The study's cells, for each of the seeds."""
+    return tuple(
+        plan.Cell(task, method, registry.method(method).complete(setting), seed, profile)
+        for task, method, setting in study.cells
+        for seed in seeds
+    )
+
+
+def cost_rows(study: Study, device: str, *, profile: str = "full") -> dict[tuple[Row, ...], list[plan.Cell]]:
+    """The benchmark rows that its tables ask for on `device`, with the cells of seed 0 that take exactly these.
+
+    An INT8 network's row is named as the eager float32 one that `bench.as_precision` makes it from.
+    """
+    rows: dict[str, dict[Row, None]] = defaultdict(dict)
+    by_key: dict[str, plan.Cell] = {}
+    for each in study.quantities:
+        if each.kind != "accuracy" and each.device == device:
+            row = Row(**dict(each.conditions or {}))  # type: ignore[arg-type]
+            if row.precision == "int8":
+                row = replace(row, backend="eager", precision="fp32")
+            own = cell(each, profile=profile)
+            by_key[own.key] = own
+            rows[own.key][row] = None
+    found: dict[tuple[Row, ...], list[plan.Cell]] = defaultdict(list)
+    for key, asked in rows.items():
+        found[tuple(asked)].append(by_key[key])
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- records beside a study
 
 Index = Mapping[tuple[str, str, str, str], Sequence[Record]]
 

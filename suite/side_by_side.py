@@ -1,0 +1,160 @@
+"""A study's comparison as text for a person, and as entries for JSON: paper beside measured."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from suite import tables
+from suite.comparison import Comparison, FilledNumber, FilledTable, Found
+from suite.studies import Line, Number, Unit
+
+WIDTH = 110
+
+
+def number_text(unit: Unit, value: float | None) -> str:
+    """A number of a table in the unit that reads best, with the unit; a dash where there is none."""
+    if value is None:
+        return tables.NOTHING
+    if unit == "fraction":
+        return f"{tables.percent(value)} %"
+    written = {"seconds": tables.duration, "bytes": tables.size, "count": tables.count, "factor": tables.times,
+               "number": tables.number}  # fmt: skip
+    return written[unit](value)
+
+
+def reported_text(line: Line, number: Number) -> str:
+    """The source's number as the source would write it: its own text, or its own units (bytes in GB, not GiB)."""
+    if number.printed or number.reported is None or line.unit != "bytes":
+        return number.printed or number_text(line.unit, number.reported)
+    size, unit = (number.reported / 1e9, "GB") if number.reported >= 1e9 else (number.reported / 1e6, "MB")
+    return f"{size:.4g} {unit}"
+
+
+def difference_text(line: Line, place: FilledNumber) -> str:
+    """How far ours lies from the source's: points of a fraction, percent of anything else; empty without both."""
+    if place.difference is None:
+        return ""
+    if line.unit == "fraction":
+        return f"{tables.signed(place.difference)} points"
+    return tables.relative(place.difference, place.number.reported)
+
+
+def measured_text(unit: Unit, found: Found | None) -> str:
+    """Ours, with what it should be read with: its spread or interval, its profile unless full, its state unless ok."""
+    if found is None:
+        return tables.NOTHING
+    if found.value is None:
+        return found.state
+    text = number_text(unit, found.value)
+    if found.deviation is not None:
+        text += f" ± {number_text(unit, found.deviation)}"
+    if found.low is not None and found.high is not None:
+        text += f" [{found.low:.2f}, {found.high:.2f}]"
+    remarks = [word for word, said in ((found.profile or "", "full"), (found.state, "ok")) if word not in ("", said)]
+    return text + (f" ({', '.join(remarks)})" if remarks else "")
+
+
+def lines(done: Comparison) -> Iterator[str]:
+    """The whole study as lines for a person."""
+    study = done.study
+    yield f"{study.title}  ({study.source})"
+    for table in done.tables:
+        yield ""
+        yield from _table(table)
+    for figure in done.figures:
+        yield ""
+        yield figure.figure.title
+        for series in figure.series:
+            state = next((each.state for each in series.found if each.state != "ok"), "ok")
+            count = f"{len(series.points)} points measured" if series.points else state
+            yield f"  {series.series.label}: {count}"
+    for target in done.targets:
+        bound = target.target.at_least if target.target.at_least is not None else target.target.at_most
+        word = "at least" if target.target.at_least is not None else "at most"
+        verdict = {True: "met", False: "missed", None: "open"}[target.met]
+        value = number_text(target.target.unit, target.value)
+        yield f"target: {target.target.label} {word} {number_text(target.target.unit, bound)}: {value}, {verdict}"
+    for title, texts in (("why they differ", study.why), ("the source contradicts itself", study.inconsistencies)):
+        for text in texts:
+            yield from textwrap.wrap(f"{title}: {text}", WIDTH, subsequent_indent="  ")
+    if done.owed:
+        yield ""
+        yield f"{len(done.owed)} measurements owed, such as {done.owed[0]}"
+
+
+def _table(filled: FilledTable) -> Iterator[str]:
+    yield filled.table.title
+    width = max(map(len, filled.table.columns), default=0)
+    for line, numbers in filled.lines:
+        yield f"  {line.label}"
+        for column, place in zip(filled.table.columns, numbers, strict=True):
+            if place.number.reported is None and not place.number.printed and place.found is None:
+                continue
+            paper = reported_text(line, place.number)
+            difference = difference_text(line, place)
+            ours = measured_text(line.unit, place.found) + (f"  {difference}" if difference else "")
+            yield f"    {column:{width}}  paper {paper:>14}  ours {ours}".rstrip()
+    for note in filled.table.notes:
+        yield from textwrap.wrap(f"note: {note}", WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def entry(done: Comparison) -> dict[str, Any]:
+    """The comparison for JSON, in base units."""
+    study = done.study
+    return {
+        "name": study.name,
+        "title": study.title,
+        "source": study.source,
+        "why": list(study.why),
+        "inconsistencies": list(study.inconsistencies),
+        "tables": [
+            {
+                "title": each.table.title,
+                "columns": list(each.table.columns),
+                "notes": list(each.table.notes),
+                "lines": [_line(line, numbers) for line, numbers in each.lines],
+            }
+            for each in done.tables
+        ],
+        "figures": [
+            {
+                "title": each.figure.title,
+                "series": [
+                    {
+                        "label": series.series.label,
+                        "reported": [list(point) for point in series.series.reported],
+                        "measured": [list(point) for point in series.points],
+                        "found": [asdict(found) for found in series.found],
+                    }
+                    for series in each.series
+                ],
+            }
+            for each in done.figures
+        ],
+        "targets": [
+            {"label": each.target.label, "at_least": each.target.at_least, "at_most": each.target.at_most,
+             "value": each.value, "met": each.met}
+            for each in done.targets
+        ],
+        "owed": list(done.owed),
+    }  # fmt: skip
+
+
+def _line(line: Line, numbers: tuple[FilledNumber, ...]) -> dict[str, Any]:
+    return {
+        "label": line.label,
+        "unit": line.unit,
+        "numbers": [
+            {
+                "reported": place.number.reported,
+                "printed": place.number.printed,
+                "difference": place.difference,
+                "relative": place.relative,
+                **({"state": "nothing to measure"} if place.found is None else asdict(place.found)),
+            }
+            for place in numbers
+        ],
+    }
