@@ -276,7 +276,12 @@ def _quality_axis(values: Sequence[float], board: Board) -> Axis:
     return replace(axis, falling=not board.headline.higher_is_better)
 
 
-def _linear_axis(label: str, values: Sequence[float], scale: int, pad: float) -> Axis:
+def plain_axis(label: str, scale: float, values: Sequence[float]) -> Axis:
+    """A linear scale over at least one value; its ticks are in `scale` times the values' own unit."""
+    return _linear_axis(label, values, scale, pad=0.06)
+
+
+def _linear_axis(label: str, values: Sequence[float], scale: float, pad: float) -> Axis:
     low, high = min(values), max(values)
     margin = pad * (high - low) or max(abs(high), 1e-9) * 0.01
     ticks = nice_ticks(scale * (low - margin), scale * (high + margin))

@@ -32,6 +32,7 @@ from suite import (
     registry,
     rows,
     showcase,
+    study_pages,
     tables,
 )
 from suite.errors import RecordError
@@ -39,6 +40,7 @@ from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
 from suite.setups import STATES, setup_of
 from suite.sources import spell
+from suite.studies import studies
 from suite.tables import visible
 
 log = logging.getLogger(__name__)
@@ -167,9 +169,12 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
         _write(to / file, templates.get_template(template).render(common | context))
 
     described = _write_exports(found, to)
+    compared = study_pages.study_pages(studies().values(), records, found.cells.keys())
+    for each in compared:
+        page(pages.page_name("study", each.study.name), "study.html", page_of=each)
     page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
          cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks],
-         question=advice.question(found, looks), described=described)  # fmt: skip
+         question=advice.question(found, looks), described=described, compared=compared)  # fmt: skip
     page("gallery.html", "gallery.html", walls=showcase.walls(found, shown))
     page("measuring.html", "measuring.html")
     page("cell.html", "cell.html")

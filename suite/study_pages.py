@@ -1,0 +1,233 @@
+"""Studies as pages show them: the source's number, ours, how far apart they are, what is missing. Pure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from suite import charts, comparison, tables
+from suite.charts import Chart, Point
+from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
+from suite.errors import SuiteError
+from suite.records import Record
+from suite.setups import STATES, State
+from suite.studies import Study, Unit
+from suite.tasks import PROFILES
+
+log = logging.getLogger(__name__)
+#: Marks of a figure's curves: the colour counts on, the shape too, so that neither is needed to tell two apart.
+SHAPES = ("circle", "square", "triangle-up", "diamond", "hexagon", "triangle-down", "cross")
+#: Of a source's own points.
+REPORTED = "reported"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One number of a table in words: the source's, ours, the deviation; `found` None where nothing answers it."""
+
+    reported: str
+    ours: str
+    doubt: str
+    deviation: str
+    note: str
+    found: Found | None
+    cell: str | None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: its curves, or None where neither the source nor we have a point; and what is missing from it."""
+
+    title: str
+    chart: Chart | None
+    marks: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+    missing: tuple[tuple[str, Found], ...]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target in words; `met` is None until the full profile has said."""
+
+    label: str
+    bound: str
+    ours: str
+    met: bool | None
+    found: Found
+    cell: str | None
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """A study as its page shows it; `grids` are (title, columns, (label, places), notes)."""
+
+    study: Study
+    grids: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, tuple[Place, ...]], ...], tuple[str, ...]], ...]
+    drawings: tuple[Drawing, ...]
+    aims: tuple[Aim, ...]
+    states: Mapping[State, int]
+    profiles: tuple[str, ...]
+    machines: tuple[str, ...]
+    owed: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.states.values())
+
+
+def study_pages(studies: Iterable[Study], records: Iterable[Record], cells: Set[str]) -> tuple[StudyPage, ...]:
+    """Every study that this checkout can compare; `cells` are the keys of those that have a page."""
+    known, made = comparison.index(records), []
+    for study in studies:
+        try:
+            made.append(study_page(comparison.compare(study, known), cells))
+        except SuiteError as error:  # it asks for a method or setting that this checkout lacks
+            log.warning("the study %s is left out: %s", study.name, error)
+    return tuple(made)
+
+
+def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
+    """A study's page from its comparison."""
+    grids = tuple(
+        (each.table.title, each.table.columns,
+         tuple((line.label, tuple(_place(place, line.unit, cells) for place in places)) for line, places in each.lines),
+         each.table.notes)
+        for each in filled.tables
+    )  # fmt: skip
+    states = [found.state for found in filled.found]
+    measured = [found for found in filled.found if found.value is not None or found.state == "ok"]
+    profiles = {found.profile for found in measured}
+    return StudyPage(
+        study=filled.study,
+        grids=grids,
+        drawings=tuple(_drawing(figure) for figure in filled.figures),
+        aims=tuple(_aim(target, cells) for target in filled.targets),
+        states={state: states.count(state) for state in STATES if state in states},
+        profiles=tuple(name for name in reversed(PROFILES) if name in profiles),
+        machines=tuple(sorted({found.machine for found in measured if found.machine})),
+        owed=filled.owed,
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+
+def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
+    """A value in the units that papers use: percent, ms, decimal MB, M."""
+    if value is None:
+        return tables.NOTHING
+    if unit == "fraction":
+        return f"{tables.minus(f'{100 * value:.{digits}g}')}\u202f%"
+    if unit == "seconds":
+        return tables.duration(value) if value >= 0 else tables.minus(f"{value:.3g}\u202fs")
+    if unit == "factor":
+        return tables.times(value)
+    unit_name = "B" if unit == "bytes" else ""
+    for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)) if unit in ("bytes", "count") else ():
+        if abs(value) >= size:
+            return f"{tables.minus(f'{value / size:.{digits}g}')}\u202f{letter}{unit_name}"
+    return tables.minus(f"{value:.{digits}g}") + (f"\u202f{unit_name}" if unit_name else "")
+
+
+def _place(place: FilledNumber, unit: Unit, cells: Set[str]) -> Place:
+    number, found = place.number, place.found
+    return Place(
+        reported=number.printed or ("" if number.reported is None else spelled(number.reported, unit)),
+        ours="" if found is None else spelled(found.value, unit),
+        doubt="" if found is None else _doubt(found, unit),
+        deviation=_deviation(place, unit),
+        note=number.note,
+        found=found,
+        cell=_cell(found, cells),
+    )
+
+
+def _doubt(found: Found, unit: Unit) -> str:
+    """The interval, or the deviation over seeds, or how few they are."""
+    if found.value is None:
+        return ""
+    if found.low is not None and found.high is not None:
+        return f"{spelled(found.low, unit)} to {spelled(found.high, unit)}"
+    return "" if found.deviation is None else f"± {spelled(found.deviation, unit, 2)}, {found.seeds} seeds"
+
+
+def _deviation(place: FilledNumber, unit: Unit) -> str:
+    if place.difference is None:
+        return ""
+    if unit == "fraction":
+        return f"{tables.signed(place.difference)} points"
+    return tables.relative(place.difference, place.number.reported)
+
+
+def _cell(found: Found | None, cells: Set[str]) -> str | None:
+    return next((key[:16] for key in found.cells if key in cells), None) if found is not None else None
+
+
+def _aim(filled: FilledTarget, cells: Set[str]) -> Aim:
+    target = filled.target
+    ends = ((target.at_least, "at least"), (target.at_most, "at most"))
+    bound = ", ".join(f"{word} {spelled(end, target.unit)}" for end, word in ends if end is not None)
+    return Aim(target.label, bound, spelled(filled.value, target.unit), filled.met, filled.found,
+               _cell(filled.found, cells))  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------------- curves
+
+
+def _drawing(filled: FilledFigure) -> Drawing:
+    series = list(_curves(filled))
+    figure = filled.figure
+    missing = tuple((each.series.label, found) for each in filled.series for found in each.found
+                    if found.state != "ok")  # fmt: skip
+    unprinted = sum(y is None for each in figure.series for _, y in each.reported)
+    notes = figure.notes
+    if unprinted:
+        notes += (f"{unprinted} of the source's points {'is' if unprinted == 1 else 'are'} printed without a number.",)
+    points = [point for each in series for point in each.points]
+    chart = None
+    if points:
+        chart = Chart(
+            key="study",
+            title=figure.title,
+            note="Hollow marks: the source's own numbers. Filled: ours",
+            x=charts.plain_axis(*_labelled(figure.x_label, figure.x_unit), [point.x for point in points]),
+            y=charts.plain_axis(*_labelled(figure.y_label, figure.y_unit), [point.y for point in points]),
+            series=tuple(series),
+        )
+    return Drawing(figure.title, chart, _marks(series), notes, missing)
+
+
+def _labelled(label: str, unit: Unit) -> tuple[str, float]:
+    """An axis' label with its unit, and what values are multiplied by for it."""
+    return (f"{label}, %", 100) if unit == "fraction" else (f"{label}, s" if unit == "seconds" else label, 1)
+
+
+def _curves(filled: FilledFigure) -> Iterator[charts.Series]:
+    figure = filled.figure
+    for index, each in enumerate(filled.series):
+        colour, shape = index % charts.COLOURS, SHAPES[index % len(SHAPES)]
+        said = [(x, y) for x, y in each.series.reported if y is not None]
+        for name, pairs, hollow in ((f"{each.series.label} ({REPORTED})", said, True),
+                                    (_ours(each), list(each.points), False)):  # fmt: skip
+            if pairs:
+                points = [
+                    Point(x, y, f"{name}: {spelled(y, figure.y_unit)} at {spelled(x, figure.x_unit)}", "")
+                    for x, y in pairs
+                ]
+                yield charts.Series(name, colour, shape, hollow, tuple(points), joined=len(points) > 1)
+
+
+def _ours(filled: FilledSeries) -> str:
+    profiles = sorted({found.profile for found in filled.found if found.profile and found.state in ("ok", "stale")})
+    stale = any(found.state == "stale" for found in filled.found)
+    words = [name for name in profiles if name != "full"] + (["stale"] if stale else [])
+    return filled.series.label + (f" ({', '.join(words)})" if words else "")
+
+
+def _marks(series: Sequence[charts.Series]) -> dict[str, Mapping[str, Any]]:
+    return {
+        each.name: {"colour": f"c{each.colour}", "path": charts.marker(each.shape), "hollow": each.hollow, "family": ""}
+        for each in series
+    }

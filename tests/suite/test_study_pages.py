@@ -1,0 +1,92 @@
+"""Study pages: the source's numbers as printed, ours beside them, and an honest word for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from suite import comparison, plan, study_pages
+from suite.records import Record
+from suite.studies import Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
+
+TASK, METHOD = "vgg16-cifar10", "l1-three-stage"
+TOP1 = Quantity(TASK, METHOD, "top1", {"channel_ratio": 0.5})
+STUDY = Study(
+    "one", "One", "a paper", ("because",),
+    tables=(Table("Its table", ("pruned", "unanswered"), (
+        Line("accuracy", "fraction", (Number(0.9, TOP1, "nearly 90 %", "a note"), Number(0.5)), "higher"),)),),
+    figures=(Figure("Its figure", "share", "accuracy", (
+        Series("curve", ((1.0, 0.92), (0.5, None)), points=((0.5, TOP1), (0.4, Quantity(TASK, "dense", "top1")))),)),),
+    targets=(Target("high", TOP1, "fraction", at_least=0.91),),
+)  # fmt: skip
+
+
+@pytest.fixture
+def page(make_record: Callable[..., Record]) -> Callable[..., study_pages.StudyPage]:
+    """`page(field=value, ...)`: STUDY's page with one record of its quantity; with nothing given, with none."""
+
+    def call(**changes: Any) -> study_pages.StudyPage:
+        hyperparameters = comparison.cell(TOP1).hyperparameters
+        fields = {"task": TASK, "method": METHOD, "hyperparameters": hyperparameters, "profile": "full",
+                  "metrics": {"top1": 0.92}, "freshness": plan.current_freshness(TASK, METHOD)}  # fmt: skip
+        records = [make_record(**(fields | changes))] if changes else []
+        (made,) = study_pages.study_pages([STUDY], records, {record.cell for record in records})
+        return made
+
+    return call
+
+
+def test_ours_stands_beside_the_sources_own_words(page: Callable[..., study_pages.StudyPage]) -> None:
+    ((title, columns, ((label, places),), _),) = page(seed=0).grids
+    assert (title, columns, label) == ("Its table", ("pruned", "unanswered"), "accuracy")
+    first, second = places
+    assert (first.reported, first.ours, first.deviation, first.note) == (
+        "nearly 90 %", "92\u202f%", "+2.00 points", "a note")  # fmt: skip
+    assert first.cell and second.reported == "50\u202f%" and second.found is None and second.ours == ""
+
+
+def test_what_is_missing_has_the_command_that_measures_it(page: Callable[..., study_pages.StudyPage]) -> None:
+    made = page()
+    place = made.grids[0][2][0][1][0]
+    assert place.found is not None and place.found.state == "missing" and place.ours == "\u2013" and not place.deviation
+    assert place.found.command.startswith(f"python -m suite run --task {TASK}") and place.found.command in made.owed
+    assert set(made.states) == {"missing"} and made.profiles == () and made.aims[0].met is None
+
+
+def test_a_shortened_training_decides_no_target(page: Callable[..., study_pages.StudyPage]) -> None:
+    assert page(profile="quick").aims[0].met is None and page(profile="quick").profiles == ("quick",)
+    assert page(profile="full").aims[0].met is True
+    assert page(metrics={"top1": 0.90}).aims[0].met is False
+    assert page(profile="full").aims[0].bound == "at least 91\u202f%"
+
+
+def test_points_without_a_number_are_told_and_not_drawn(page: Callable[..., study_pages.StudyPage]) -> None:
+    (drawing,) = page(seed=0).drawings
+    assert drawing.chart is not None and [len(each.points) for each in drawing.chart.series] == [1, 1]
+    assert [each.hollow for each in drawing.chart.series] == [True, False] and len(drawing.marks) == 2
+    assert "1 of the source's points is printed without a number." in drawing.notes
+    assert [(label, found.state) for label, found in drawing.missing] == [("curve", "missing")]
+
+
+def test_a_study_of_what_this_checkout_lacks_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line("x", "number", (Number(1, Quantity(TASK, "no-such-method", "top1")),))
+    asked = Study("gone", "Gone", "a paper", (), (Table("t", ("c",), (line,)),))
+    assert study_pages.study_pages([asked], [], set()) == () and "gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "value,unit,text",
+    [(0.2296, "fraction", "22.96\u202f%"), (0.0416, "seconds", "41.6\u202fms"), (58.66e6, "bytes", "58.66\u202fMB"),
+     (6.4e6, "count", "6.4\u202fM"), (9, "count", "9"), (12, "bytes", "12\u202fB"), (3.217, "factor", "3.22\u00d7"),
+     (-0.31, "number", "\u22120.31"), (None, "bytes", "\u2013")],
+)  # fmt: skip
+def test_numbers_are_spelled_as_papers_do(value: float | None, unit: Any, text: str) -> None:
+    assert study_pages.spelled(value, unit) == text
+
+
+def test_every_study_has_a_page() -> None:
+    made = study_pages.study_pages(studies().values(), [], set())
+    assert [each.study.name for each in made] == list(studies())
+    assert all(each.study.why and each.total == sum(each.states.values()) > 0 for each in made)
