@@ -9,10 +9,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Span:
-    """A run of text, set as code or not."""
+    """A run of text, set as code, strong, or neither."""
 
     text: str
     code: bool
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Block:
 
 
 def blocks(text: str) -> tuple[Block, ...]:
-    """Blank lines part paragraphs, `- ` begins a list item, backticks enclose code; everything else is text."""
+    """Blank lines part paragraphs, `- ` begins a list item, backticks enclose code, double asterisks what is strong."""
     found = []
     for part in re.split(r"\n\s*\n", text.strip()):
         if part.startswith("- "):
@@ -35,9 +36,32 @@ def blocks(text: str) -> tuple[Block, ...]:
 
 
 def spans(text: str) -> tuple[Span, ...]:
-    """The text on one line, cut at its backticks; an odd backtick stands for itself."""
-    pieces = re.split(r"`([^`]+)`", " ".join(text.split()))
-    return tuple(Span(piece, bool(index % 2)) for index, piece in enumerate(pieces) if piece)
+    """The text on one line, cut at its backticks and double asterisks; one without its other stands for itself."""
+    pieces = re.split(r"(`[^`]+`|\*\*[^*`]+\*\*)", " ".join(text.split()))
+    return tuple(_span(piece) for piece in pieces if piece)
+
+
+def _span(piece: str) -> Span:
+    if len(piece) > 2 and piece[0] == piece[-1] == "`":
+        return Span(piece[1:-1], True)
+    if len(piece) > 4 and piece[:2] == piece[-2:] == "**":
+        return Span(piece[2:-2], False, strong=True)
+    return Span(piece, False)
+
+
+def opening(text: str, sentences: int = 4) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """A text's first so many sentences and what follows them; a list ends the opening."""
+    first, rest = [], []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        parts = re.split(r"(?<=[.!?])\s+(?=[A-Z`])", " ".join(block.split())) if sentences and block[:2] != "- " else []
+        if not parts:
+            sentences = 0
+            rest.append(block)
+            continue
+        first.append(" ".join(parts[:sentences]))
+        rest += [" ".join(parts[sentences:])] if parts[sentences:] else []
+        sentences = max(0, sentences - len(parts))
+    return blocks("\n\n".join(first)), blocks("\n\n".join(rest))
 
 
 def first_sentence(text: str) -> str:

@@ -26,6 +26,7 @@ from suite import (
     exports,
     leaderboard,
     listing,
+    method_curves,
     pages,
     pictures,
     prose,
@@ -135,6 +136,7 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
              advice.lost_text)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
+    templates.filters["opening"] = prose.opening
     templates.filters["first_sentence"] = prose.first_sentence
     templates.globals.update(
         page=lambda kind, name: quote(pages.page_name(kind, name)),
@@ -184,7 +186,13 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
         page(pages.page_name("task", task), "task.html", name=task, sections=own,
              story=prose.blocks(known[task].description if task in known else ""))  # fmt: skip
     for method in found.methods:
-        page(pages.page_name("method", method), "method.html", **pages.method_page(method, found, sections))
+        page(
+            pages.page_name("method", method),
+            "method.html",
+            **pages.method_page(method, found, sections),
+            curves=method_curves.curves(method, found, looks),
+            badge_files=method_curves.badge_files(method, found),
+        )
     by_machine: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_machine[record.machine].append(record)

@@ -1,0 +1,32 @@
+"""Docstrings as pages: the first sentences apart, code and strong words, never markup."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite import prose
+from suite.prose import Span
+
+
+@pytest.mark.parametrize(
+    "text,lead,rest",
+    [
+        ("One. Two.\n\nThree. Four. Five.", ["One. Two.", "Three. Four."], ["Five."]),
+        ("One.\n\n- a list\n- of two", ["One."], ["a list", "of two"]),
+        ("Only one, of 0.5 or e.g. this.", ["Only one, of 0.5 or e.g. this."], []),
+        ("A. B. C. D.\n\nE.", ["A. B. C. D."], ["E."]),
+    ],
+)
+def test_an_opening_has_four_sentences_and_nothing_is_lost(text: str, lead: list[str], rest: list[str]) -> None:
+    first, following = prose.opening(text)
+    told = [
+        ["".join(span.text for span in item) for block in part for item in block.items] for part in (first, following)
+    ]
+    assert told == [lead, rest]
+
+
+def test_code_and_strong_words_are_marked_and_odd_marks_stand() -> None:
+    assert prose.spans("a `b` **c**: d") == (Span("a ", False), Span("b", True), Span(" ", False),
+                                             Span("c", False, True), Span(": d", False))  # fmt: skip
+    assert "".join(span.text for span in prose.spans("2 ** 3 `x")) == "2 ** 3 `x"
+    assert prose.spans("`**x**`") == (Span("**x**", True),)
