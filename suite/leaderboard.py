@@ -302,9 +302,11 @@ def _ranked(rows: list[Row], setups: Iterable[Setup], floors: Mapping[Setup, flo
             if row.state == "ok" and (m := row.speeds.get(setup)) is not None and m.comparable
             if (interval := m.interval) is not None
         ]
-        places = ranks([interval for *_, interval in entrants], floors.get(setup, 0.0))
-        for (key, m, _), place in zip(entrants, places, strict=True):
-            speeds[key][setup] = replace(m, rank=place)
+        intervals, floor = [interval for *_, interval in entrants], floors.get(setup, 0.0)
+        slowest_first = ranks([(1 / high, 1 / low) for low, high in intervals], floor)
+        for (key, m, _), place, behind in zip(entrants, ranks(intervals, floor), slowest_first, strict=True):
+            worst = len(entrants) + 1 - behind
+            speeds[key][setup] = replace(m, rank=place, worst=worst, entrants=len(entrants))
     return [replace(row, speeds=speeds[row.key]) for row in rows]
 
 

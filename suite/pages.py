@@ -14,6 +14,7 @@ from typing import Any
 
 from suite import charts, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
+from suite.columns import Column, columns, facets, own_setup, setup_facets
 from suite.errors import SuiteError
 from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, Winner, front, gain, tally, winners
 from suite.records import Record
@@ -21,7 +22,7 @@ from suite.registry import Method
 from suite.rows import Row
 from suite.setups import Setup
 from suite.sources import spell
-from suite.tables import Column, Entry, Line, visible
+from suite.tables import Entry, Line, visible
 
 #: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
 FIRST_ROWS = 50
@@ -55,10 +56,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A board as pages show it. `fronts` are the keys of the front's rows, setup by setup; `marks` the legend."""
+    """A board as pages show it. `fronts` are the keys of the front's rows, setup by setup; `marks` the legend.
+
+    `facets` are (field, label, values): how rows were timed, to filter by.
+    """
 
     board: Board
     columns: tuple[Column, ...]
+    facets: tuple[tuple[str, str, tuple[str, ...]], ...]
     lines: tuple[Line, ...]
     figures: tuple[Figure, ...]
     fronts: tuple[frozenset[str], ...]
@@ -68,6 +73,13 @@ class Section:
     @property
     def shard(self) -> str:
         return f"{page_name('board', self.board.task).removesuffix('.html')}-{self.board.slug}"
+
+    @property
+    def kinds(self) -> tuple[tuple[str, str], ...]:
+        """The badges that rows bear beside their state."""
+        states = {row.state for row in self.board.rows}
+        found = dict.fromkeys(badge for line in self.lines for badge in line.badges)
+        return tuple(badge for badge in found if badge[0] not in states)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -94,7 +106,8 @@ def section(board: Board, looks: Looks) -> Section:
     notes = [PROFILE_NOTES[board.profile]] if board.profile in PROFILE_NOTES else []
     return Section(
         board=board,
-        columns=tables.columns(board),
+        columns=columns(board),
+        facets=facets(board),
         lines=tables.lines(board),
         figures=tuple(figures),
         fronts=tuple(frozenset(row.key for row in front(board, "speedup", setup)) for setup in board.setups),
@@ -127,11 +140,21 @@ def board_shard(part: Section, looks: Looks) -> dict[str, Any]:
     speedups = [charts.pareto(part.board, "speedup", looks, setup) for setup in part.board.setups]
     return {
         "columns": [
-            {"key": c.key, "label": c.label, "unit": c.unit, "title": c.title, "better": c.better} for c in part.columns
+            {
+                "key": c.key,
+                "label": c.label,
+                "unit": c.unit,
+                "title": c.title,
+                "better": c.better,
+                "shown": c.shown,
+                "fields": c.fields,
+            }
+            for c in part.columns
         ],
         "headline": part.board.headline.label,
         "order": f"{'-' if part.board.headline.higher_is_better else ''}{part.board.headline.name}",
         "setups": [tables.setup_text(setup) for setup in part.board.setups],
+        "facets": [setup_facets(setup) for setup in part.board.setups],
         "marks": {name: mark(name, part.board, looks) for name in part.methods},
         "rows": [_row_data(line, part) for line in part.lines],
         "charts": {f.key: chart_data(f.chart) for f in part.figures if f.key != "speedup"},
@@ -148,25 +171,37 @@ def mark(method: str, board: Board, looks: Looks) -> dict[str, Any]:
 
 
 def _row_data(line: Line, part: Section) -> dict[str, Any]:
-    row = line.row
+    row, fields = line.row, {column.key: column.fields for column in part.columns}
     return {
         "task": row.task, "profile": row.profile, "method": row.method, "page": page_name("method", row.method),
         "family": row.family, "setting": row.setting, "hyperparameters": dict(row.hyperparameters),
         "cell": cell_of(row)[:16], "state": row.state, "badges": [list(badge) for badge in line.badges],
         "reason": row.reason, "owed": list(row.owed), "data_sha256": row.data_sha256,
         "front": [row.key in keys for keys in part.fronts],
-        "fixed": {key: _entry_data(entry) for key, entry in line.fixed.items()},
-        "by_setup": [{key: _entry_data(entry) for key, entry in each.items()} for each in line.by_setup],
+        "timed": [_timed_as(row, setup) for setup in part.board.setups],
+        "fixed": {key: _entry_data(entry, fields.get(key, ())) for key, entry in line.fixed.items()},
+        "by_setup": [{key: _entry_data(entry, fields.get(key, ())) for key, entry in each.items()}
+                     for each in line.by_setup],
     }  # fmt: skip
 
 
-def _entry_data(entry: Entry) -> list[Any]:
-    more = {name: _rounded(value) for name, value in entry.more.items()}
-    return [entry.text, entry.sub, _rounded(entry.value), more, *([entry.mark] if entry.mark else [])]
+def _timed_as(row: Row, setup: Setup) -> dict[str, str] | int:
+    """0: not timed in this setup; 1: as the setup says; else what differs, as of an INT8 network beside eager ones."""
+    measured = row.speeds.get(setup)
+    if measured is None:
+        return 0
+    said = setup_facets(setup)
+    return {name: value for name, value in setup_facets(own_setup(measured)).items() if said.get(name) != value} or 1
 
 
-def _rounded(value: float | None) -> float | None:
-    """Ten significant digits: what is beyond them is not worth its bytes."""
+def _entry_data(entry: Entry, fields: Sequence[str]) -> list[Any]:
+    """[text, sub, value, what a download has under each of `fields`], and the mark if there is one."""
+    data = [_rounded(entry.data.get(name)) for name in fields]
+    return [entry.text, entry.sub, _rounded(entry.value), data, *([entry.mark] if entry.mark else [])]
+
+
+def _rounded(value: Any) -> Any:
+    """A float at ten significant digits: what is beyond them is not worth its bytes."""
     return float(f"{value:.10g}") if isinstance(value, float) else value
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from suite import plan, registry
 from suite.errors import SuiteError
 from suite.records import Record, Scalar, canonical, sha256_of
-from suite.setups import STATES, Measurement, Setup, State, memory_beside, placed, setup_of
+from suite.setups import STATES, Measurement, Setup, State, cost_beside, placed, setup_of
 from suite.sources import spell
 from suite.stats import student_t
 
@@ -136,6 +136,7 @@ class Row:
     verdicts: tuple[Verdict, ...] = ()
     speeds: Mapping[Setup, Measurement] = field(default_factory=dict)
     memory: Mapping[Setup, Measurement] = field(default_factory=dict)
+    energy: Mapping[Setup, Measurement] = field(default_factory=dict)
     owed: tuple[str, ...] = ()
 
     @functools.cached_property
@@ -157,7 +158,11 @@ class Row:
 
     def memory_at(self, setup: Setup) -> Measurement | None:
         """The peak memory that belongs to a latency setup."""
-        return memory_beside(self.memory, setup)
+        return cost_beside(self.memory, setup)
+
+    def energy_at(self, setup: Setup) -> Measurement | None:
+        """The energy that belongs to a latency setup."""
+        return cost_beside(self.energy, setup)
 
 
 # ---------------------------------------------------------------------------------------------------------- the rows
@@ -173,8 +178,8 @@ def measured_row(by_seed: Mapping[int, Sequence[Record]], sha: str | None, plann
     names = {name for record in counting.values() for name, value in record.metrics.items() if value is not None}
     metrics = {name: spread([float(v) for r in counting.values() if (v := r.metrics.get(name)) is not None])
                for name in sorted(names)}  # fmt: skip
-    costs = [record for found in by_seed.values() for record in found if record.kind in ("latency", "memory")]
-    speeds, memory = _measurements(costs, "latency"), _measurements(costs, "memory")
+    costs = [record for found in by_seed.values() for record in found if record.kind != "accuracy"]
+    speeds = _measurements(costs, "latency")
     seeds = sorted({*by_seed, *planned})
     states: dict[int, State] = {seed: held[seed].state if seed in held else "missing" for seed in seeds}
     owed = [command("run", first, seed) for seed in seeds if states[seed] in ("stale", "failed", "missing")]
@@ -197,7 +202,8 @@ def measured_row(by_seed: Mapping[int, Sequence[Record]], sha: str | None, plann
         records=tuple(counting.values()),
         metrics=metrics,
         speeds=speeds,
-        memory=memory,
+        memory=_measurements(costs, "memory"),
+        energy=_measurements(costs, "energy"),
         owed=tuple(dict.fromkeys(each for each in owed if each is not None)),
     )
 

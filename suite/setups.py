@@ -59,8 +59,10 @@ def setup_of(record: Record) -> Setup:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A latency or memory record that counts, or the nearest there is. `rank` is None where it is not ranked.
+    """A cost record that counts, or the nearest there is. `rank` is None where it is not ranked.
 
+    `worst` is the place that it cannot be below, `entrants` how many are ranked with it: between `rank` and `worst`
+    the intervals, widened by the noise floor, do not tell.
     `over_eager`: it stands in an eager setup, though its own network was compiled; times and speed-ups are then
     against the eager dense network.
     """
@@ -68,6 +70,8 @@ class Measurement:
     record: Record
     state: State
     rank: int | None = None
+    worst: int | None = None
+    entrants: int = 0
     over_eager: bool = False
 
     @property
@@ -128,8 +132,8 @@ def placed(found: Mapping[Setup, Measurement], known: Iterable[Setup]) -> dict[S
     return done
 
 
-def memory_beside(found: Mapping[Setup, Measurement], setup: Setup) -> Measurement | None:
-    """The peak memory that belongs to a latency setup: same machine, device, batch and backend, same threads if any.
+def cost_beside(found: Mapping[Setup, Measurement], setup: Setup) -> Measurement | None:
+    """The memory or energy beside a latency setup: same machine, device, batch and backend, same threads if any.
 
     Of an INT8 network beside an eager setup it is that of the compiled one.
     """

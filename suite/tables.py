@@ -1,13 +1,13 @@
-"""Rows -> the texts of a table: columns, entries, badges. The one place where percent, ms and MiB are made."""
+"""Rows -> the texts of a table: entries and badges. The one place where percent, ms and MiB are made."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from suite.leaderboard import Board
+from suite.records import Number
 from suite.rows import QUALITY, Metric, Row, Spread, Verdict
 from suite.setups import Measurement, Setup
 
@@ -81,6 +81,16 @@ def duration(seconds: float | None) -> str:
     return f"{_three(seconds / 1e-9)}\u202fns"
 
 
+def joules(value: float | None) -> str:
+    """Energy in the unit that fits: 0.0042 -> 4.20 mJ."""
+    if value is None:
+        return NOTHING
+    for unit, joules_ in (("J", 1.0), ("mJ", 1e-3)):
+        if abs(value) >= joules_:
+            return f"{_three(value / joules_)}\u202f{unit}"
+    return f"{_three(value / 1e-6)}\u202fµJ"
+
+
 def _three(value: float) -> str:
     """Three significant digits, and never an exponent."""
     return f"{value:#.3g}".rstrip(".") if value < 999.5 else f"{value:.0f}"
@@ -136,33 +146,26 @@ def setup_text(setup: Setup, *, machine: bool = True) -> str:
     return ", ".join(word for word in words if word) + (f" on {setup.machine}" if machine else "")
 
 
-# -------------------------------------------------------------------------------------------------------------- columns
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers. `better` is the end that a first click sorts to the top; `title` explains the column."""
-
-    key: str
-    label: str
-    unit: str
-    title: str
-    better: Literal["high", "low"]
+# ------------------------------------------------------------------------------------------------------------- entries
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one cell of a table says: `text`, a smaller `sub` beneath, and the `value` that it sorts and exports by.
+    """What one cell of a table says: `text`, a smaller `sub` beneath, and the `value` that it sorts by.
 
-    `more` goes along when the table is downloaded: deviations and the ends of intervals. `mark` is a word that must not
-    be missed, beside the text.
+    `data` is what a download has of it, in base units under the names of records: what was measured, what dense was,
+    deviations, the ends of intervals. `mark` is a word that must not be missed, beside the text.
     """
 
     text: str = NOTHING
     sub: str = ""
     value: float | None = None
-    more: Mapping[str, float | None] = field(default_factory=dict)
+    data: Mapping[str, Number | str] = field(default_factory=dict)
     mark: str = ""
+
+
+#: A column of another setup's speed-up is called so, with the setup's place in the board's list.
+ELSEWHERE = "speedup@"
 
 
 @dataclass(frozen=True)
@@ -175,63 +178,14 @@ class Line:
     by_setup: tuple[dict[str, Entry], ...]
 
     def entry(self, key: str, setup: int = 0) -> Entry:
+        if key.startswith(ELSEWHERE):  # the speed-up of one setup, whatever the table is timed with
+            key, setup = "speedup", int(key.removeprefix(ELSEWHERE))
         chosen = self.by_setup[setup] if self.by_setup else {}
         return chosen.get(key) or self.fixed.get(key) or Entry()
 
 
-def columns(board: Board) -> tuple[Column, ...]:
-    """The columns of a board, the ones that matter most first."""
-    others = [m for m in QUALITY.values() if m != board.headline and any(m.name in row.metrics for row in board.rows)]
-    extra = [Column(m.name, m.label, UNITS.get(m.kind, ""), "Test split", _direction(m)) for m in others]
-    # A reconstruction is judged by all of its metrics; of a classification the top 5 say little beside the top 1.
-    near, far = ([], extra) if board.headline.kind == "percent" else (extra, [])
-    speed = "Speed-up: time of dense / time of compressed, 95 % interval"
-    if any(m.over_eager for row in board.rows for m in row.speeds.values()):
-        speed = f"{speed}. {COMPILED_RULE}"
-    return (
-        Column("rank", "Rank", "speed", RANK_RULE, "low"),
-        *_headline_columns(board),
-        *near,
-        Column("speedup", "Measured", TIMES, speed, "high"),
-        Column("promised", "Promised", TIMES, "MACs of dense / MACs of compressed: what time could be at best", "high"),
-        Column("compressed_seconds", "Time", "", "Median time of one pass; below it the dense model's", "low"),
-        Column("parameters_left", "Parameters", "% left", "Non-zero parameters, as a share of dense", "low"),
-        Column("macs_left", "MACs", "% left", "Multiply-accumulates of one sample, as a share of dense", "low"),
-        Column("size_bytes_compressed", "File", "zipped", "Saved weights, compressed; below, as they are", "low"),
-        Column("peak_bytes", "Memory", "peak", "Peak memory of a fresh process; below it the dense model's", "low"),
-        *far,
-    )
-
-
-def _headline_columns(board: Board) -> tuple[Column, ...]:
-    """What the task is judged by, and its differences from dense and, where there are any, from controls."""
-    head, controls = board.headline, rivals(board)
-    in_points = head.kind == "percent"
-    unit = UNITS.get(head.kind, "")
-    points = "points" if in_points else unit
-    told = "Test split; mean and deviation over seeds" + ("" if head.higher_is_better else "; lower is better")
-    change = "Difference paired by seed; verdict by a 95 % t interval"
-    if not in_points:
-        change += "; below it as a share of dense"
-    found = [Column(head.name, head.label, unit, told, _direction(head)),
-             Column("change", "vs dense", points, change, _direction(head))]  # fmt: skip
-    if controls:
-        told = f"As vs dense, against a row of the same size: {', '.join(controls)}"
-        found.append(Column("control", "vs control", points, told, _direction(head)))
-    return tuple(found)
-
-
-#: What stands beside the numbers of a compiled INT8 network in an eager setup, and what that means.
+#: What stands beside the numbers of a compiled INT8 network in an eager setup.
 COMPILED_MARK = "compiled"
-COMPILED_RULE = (
-    "compiled: INT8 kernels run in compiled networks alone, so this is the time of the eager dense network / the time "
-    "of the compiled INT8 one; below it the speed-up over the compiled dense network"
-)
-RANK_RULE = "1 + the rows whose whole speed-up interval, widened by the noise floor, lies above this row's"
-
-
-def _direction(metric: Metric) -> Literal["high", "low"]:
-    return "high" if metric.higher_is_better else "low"
 
 
 def rivals(board: Board) -> tuple[str, ...]:
@@ -246,37 +200,50 @@ def lines(board: Board) -> tuple[Line, ...]:
 
 
 def _line(row: Row, board: Board, several: bool) -> Line:
-    fixed = {name: _quality(QUALITY[name], row.metrics[name]) for name in row.metrics if name in QUALITY}
+    fixed = {name: _quality(QUALITY[name], row) for name in row.metrics if name in QUALITY}
     if row.change is not None:
         fixed["change"] = _change(board.headline, row.change, row.verdicts[0], row.mean(f"dense_{board.headline.name}"))
     if len(row.verdicts) > 1:
         fixed["control"] = _control(board.headline, row.verdicts[1], several)
     fixed |= {"parameters_left": _left(row, "nonzero_parameters"), "macs_left": _left(row, "macs")}
     promised, packed = row.reduction("macs"), row.mean("size_bytes_compressed")
-    fixed["promised"] = Entry(times(promised), "", promised)
-    fixed["size_bytes_compressed"] = Entry(size(packed), _sub("plain", size(row.mean("size_bytes"))), packed)
+    fixed["promised"] = Entry(times(promised), "", promised, {"promised": promised})
+    names = ("size_bytes_compressed", "size_bytes", "dense_size_bytes_compressed", "dense_size_bytes")
+    fixed["size_bytes_compressed"] = Entry(
+        size(packed), _sub("plain", size(row.mean("size_bytes"))), packed, {name: row.mean(name) for name in names}
+    )
     return Line(row, badges(row), fixed, tuple(_costs(row, setup) for setup in board.setups))
 
 
-def _quality(metric: Metric, found: Spread) -> Entry:
+def _quality(metric: Metric, row: Row) -> Entry:
+    found, name = row.metrics[metric.name], metric.name
     deviation = "" if found.deviation is None else f"± {metric_text(metric, found.deviation)}"
-    return Entry(metric_text(metric, found.mean), deviation, found.mean, {"deviation": found.deviation})
+    data = {name: found.mean, f"{name}_deviation": found.deviation, f"dense_{name}": row.mean(f"dense_{name}")}
+    return Entry(metric_text(metric, found.mean), deviation, found.mean, data)
 
 
 def _change(metric: Metric, found: Spread, verdict: Verdict, dense: float | None) -> Entry:
     deviation = "" if found.deviation is None else f"± {metric_text(metric, found.deviation)}"
     share = "" if metric.kind == "percent" else relative(found.mean, dense)
     words = ", ".join(word for word in (deviation, share, verdict_text(verdict)) if word)
-    return Entry(difference_text(metric, found.mean), words, found.mean,
-                 {"deviation": found.deviation, "low": verdict.low, "high": verdict.high})  # fmt: skip
+    data = {"change": found.mean, "change_deviation": found.deviation, **_ends("change", metric, verdict)}
+    return Entry(difference_text(metric, found.mean), words, found.mean, data)
+
+
+def _ends(name: str, metric: Metric, verdict: Verdict) -> dict[str, float | None]:
+    """Both ends of a verdict's interval, signed as the metric is: of a loss, above 0 is worse."""
+    low, high = verdict.low, verdict.high
+    if low is not None and high is not None and not metric.higher_is_better:
+        low, high = -high, -low
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _control(metric: Metric, verdict: Verdict, several: bool) -> Entry:
     sign = 1 if metric.higher_is_better else -1
     difference = sign * verdict.difference
-    ends = {"low": verdict.low, "high": verdict.high}
+    data = {"control": difference, **_ends("control", metric, verdict), "control_rival": verdict.rival}
     words = f"{verdict_text(verdict)}, {verdict.rival}" if several else verdict_text(verdict)
-    return Entry(difference_text(metric, difference), words, difference, ends)
+    return Entry(difference_text(metric, difference), words, difference, data)
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -290,9 +257,10 @@ def _left(row: Row, name: str) -> Entry:
     own, dense = row.mean(name), row.mean(f"dense_{name}")
     if name == "nonzero_parameters" and dense is None:
         dense = row.mean("dense_parameters")
+    data = {name: own, f"dense_{name}": dense}
     if own is None or not dense:
-        return Entry(NOTHING, count(own) if own is not None else "", None)
-    return Entry(percent(own / dense, 1), count(own), own / dense)
+        return Entry(NOTHING, count(own) if own is not None else "", None, data)
+    return Entry(percent(own / dense, 1), count(own), own / dense, data)
 
 
 def _sub(word: str, text: str) -> str:
@@ -306,7 +274,10 @@ def _costs(row: Row, setup: Setup) -> dict[str, Entry]:
         found |= _speed(measurement)
     memory = row.memory_at(setup)
     if memory is not None:
-        found["peak_bytes"] = _memory(memory)
+        found["peak_bytes"] = _peak(memory, "peak_bytes", size)
+    energy = row.energy_at(setup)
+    if energy is not None:
+        found["joules"] = _peak(energy, "joules", joules)
     return found
 
 
@@ -324,21 +295,38 @@ def _speed(measurement: Measurement) -> dict[str, Entry]:
         words += "" if within is None else f"; {times(within)} over compiled dense"
     mark = COMPILED_MARK if measurement.over_eager else ""
     dense = _sub(f"dense{', eager' if measurement.over_eager else ''}", duration(measurement.metric("dense_seconds")))
-    rank = measurement.rank
+    data = {
+        "speedup": speedup, "speedup_low": low, "speedup_high": high, "contended": measurement.contended,
+        "over_eager": measurement.over_eager,
+        "speedup_over_compiled": measurement.record.metrics.get("speedup") if measurement.over_eager else None,
+    }  # fmt: skip
+    times_ = {"compressed_seconds": seconds, "dense_seconds": measurement.metric("dense_seconds")}
     return {
-        "rank": Entry(NOTHING if rank is None else str(rank), "", rank),
-        "speedup": Entry(times(speedup), words, speedup, {"low": low, "high": high}, mark),
-        "compressed_seconds": Entry(duration(seconds), dense, seconds, mark=mark),
+        "rank": _rank(measurement),
+        "speedup": Entry(times(speedup), words, speedup, data, mark),
+        "compressed_seconds": Entry(duration(seconds), dense, seconds, times_, mark),
     }
 
 
-def _memory(memory: Measurement) -> Entry:
-    peak = memory.metric("peak_bytes")
-    if peak is None:
-        return Entry(NOTHING, memory.failure or "")
-    compiled = memory.over_eager
-    dense = _sub(f"dense{', compiled' if compiled else ''}", size(memory.metric("dense_peak_bytes")))
-    return Entry(size(peak), dense, peak, mark=COMPILED_MARK if compiled else "")
+def _rank(measurement: Measurement) -> Entry:
+    """The rank, and below it the places that the intervals leave open: `2`, `2 to 5 of 12`."""
+    rank, worst = measurement.rank, measurement.worst
+    if rank is None or worst is None:
+        return Entry()
+    places = f"{rank} to {worst}" if worst > rank else "alone"
+    return Entry(
+        str(rank), f"{places} of {measurement.entrants}", rank, {"speed_rank": rank, "speed_rank_worst": worst}
+    )
+
+
+def _peak(cost: Measurement, name: str, spelled: Callable[[float | None], str]) -> Entry:
+    """Peak memory or energy; of a measurement that failed, why, and no number."""
+    own, other = cost.metric(name), cost.metric(f"dense_{name}")
+    if own is None:
+        return Entry(NOTHING, cost.failure or "")
+    dense = _sub(f"dense{', compiled' if cost.over_eager else ''}", spelled(other))
+    mark = COMPILED_MARK if cost.over_eager else ""
+    return Entry(spelled(own), dense, own, {name: own, f"dense_{name}": other}, mark)
 
 
 def caveats(measurement: Measurement) -> tuple[str, ...]:
@@ -352,6 +340,8 @@ def caveats(measurement: Measurement) -> tuple[str, ...]:
         found.append("not converged")
     if measurement.record.notes.get("weights") == "random":
         found.append("random weights")
+    if measurement.record.notes.get("simulated"):
+        found.append("simulated")
     return tuple(found)
 
 
@@ -363,6 +353,8 @@ def badges(row: Row) -> tuple[tuple[str, str], ...]:
         found.append((row.state, word if word != "error" else "failed"))
     if row.speeds and all(m.contended for m in row.speeds.values()):
         found.append(("contended", "contended"))
+    if any(record.notes.get("simulated") for record in (*row.records, *(m.record for m in row.speeds.values()))):
+        found.append(("simulated", "simulated"))
     if row.state == "ok" and row.owed:
         found.append(("owed", "incomplete"))
     return tuple(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suite import charts, leaderboard, plan, registry, rows, tables
+from suite import charts, columns, leaderboard, plan, registry, rows, tables
 from suite.leaderboard import Board
 from suite.records import Record
 
@@ -66,9 +66,9 @@ def test_a_loss_is_compared_in_its_own_unit_and_in_percent(lossy: Callable[..., 
     entries = {line.row.mean("loss"): line.entry("change") for line in tables.lines(board) if line.row.change}
     assert entries[0.209].text == "+0.009" and "+4.5 %" in entries[0.209].sub
     assert entries[0.19].text == "\u22120.01" and "\u22125.0 %" in entries[0.19].sub
-    keys = [column.key for column in tables.columns(board)]
+    keys = [column.key for column in columns.columns(board)]
     assert keys[1:7] == ["loss", "change", "l1", "psnr", "ssim", "ms_ssim"]
-    words = " ".join(f"{column.label} {column.unit} {column.title}" for column in tables.columns(board))
+    words = " ".join(f"{column.label} {column.unit} {column.title}" for column in columns.columns(board))
     assert "points" not in words and "top" not in words.lower().replace("stop", "")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from suite import exports, leaderboard, plan, tables
+from suite import columns, exports, leaderboard, plan, tables
 from suite.leaderboard import Board
 from suite.records import Record
 from suite.rows import Row
@@ -151,7 +151,7 @@ def test_an_unsupported_benchmark_shows_its_reason_and_no_number(make: Make) -> 
         assert line(measured(make, *records)).entry("speedup").text == "3.00\u00d7"
 
 
-def test_the_memory_beside_it_is_that_of_the_compiled_network(make: Make) -> None:
+def test_the_cost_beside_it_is_that_of_the_compiled_network(make: Make) -> None:
     def memory(method: str, peak: float, conditions: dict[str, Any]) -> Record:
         return make("memory", method, conditions=conditions, metrics={"peak_bytes": peak, "dense_peak_bytes": 2**21})
 
@@ -177,10 +177,10 @@ def test_exports_say_what_a_speed_up_is_against(make: Make) -> None:
 
 def test_the_column_explains_the_mark_only_where_it_is_used(make: Make) -> None:
     def title(found: Board) -> str:
-        return next(column.title for column in tables.columns(found) if column.key == "speedup")
+        return next(column.title for column in columns.columns(found) if column.key == "speedup")
 
-    assert tables.COMPILED_RULE in title(measured(make, speed(make, "ints", 2.0, INT8, **OVER_EAGER)))
-    assert tables.COMPILED_RULE not in title(measured(make))
+    assert columns.COMPILED_RULE in title(measured(make, speed(make, "ints", 2.0, INT8, **OVER_EAGER)))
+    assert columns.COMPILED_RULE not in title(measured(make))
 
 
 def test_the_headline_setup_is_not_an_int8_one() -> None:
