@@ -1,39 +1,11 @@
 // Draws cell.html#<id> from the shard that has the cell. Texts come from the suite; here they are only placed.
 (function () {
   "use strict";
-  const { make, shard, plot } = window.prunemark;
+  const { make, plot } = window.prunemark;
+  const { table, facts, part, command, text, tags, find, fail } = window.prunemark.parts;
   const place = document.getElementById("cell");
 
-  function table(caption, head, rows, numbers) {
-    const cells = (row) => row.map((text, index) => make(index ? "td" : "th", index ? { class: numbers ? "number" : null } : { scope: "row" }, text));
-    return make("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
-      make("table", { class: "plain" }, make("caption", { class: "hide" }, caption),
-        make("thead", {}, make("tr", {}, ...head.map((text, index) => make("th", { scope: "col", class: index && numbers ? "number" : null }, text)))),
-        make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells(row))))));
-  }
-
-  function facts(pairs) {
-    return make("dl", { class: "facts" }, ...pairs.map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))));
-  }
-
-  function part(title, ...children) {
-    return make("section", { class: "part" }, make("h2", {}, title), ...children);
-  }
-
-  function fail(title, text) {
-    place.replaceChildren(make("h1", {}, title), make("p", { class: "lead" }, text), make("p", {}, make("a", { href: "index.html" }, "Back to the overview")));
-  }
-
-  function command(text) {
-    return make("p", {}, make("code", { class: "command" }, text));
-  }
-
   // ------------------------------------------------------------------------------------------------------- charts
-
-  function text(value) {
-    if (value === undefined || value === null) return "\u2013";
-    return typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value);
-  }
 
   // A second line on an axis of its own, where the method logged what it was at: branch-alpha's alpha.
   const SECOND = "alpha";
@@ -86,12 +58,13 @@
         bargap: 0.06, margin: { l: 40, r: 10, t: 10, b: 46 },
         xaxis: { ...axis, title: { text: "dense time / compressed time of a pair", font: axis.title.font } }, yaxis: { ...axis },
         shapes: [
+          ...(timing.floor ? [{ type: "rect", yref: "paper", y0: 0, y1: 1, x0: timing.speedup / (1 + timing.floor), x1: timing.speedup * (1 + timing.floor), fillcolor: colour("soft"), opacity: 0.12, line: { width: 0 } }] : []),
           { type: "rect", yref: "paper", y0: 0, y1: 1, x0: timing.low, x1: timing.high, fillcolor: colour("accent"), opacity: 0.16, line: { width: 0 } },
           { type: "line", yref: "paper", y0: 0, y1: 1, x0: timing.speedup, x1: timing.speedup, line: { color: colour("accent"), width: 2 } },
         ],
       },
     })));
-    return make("div", { class: "chart" }, make("p", { class: "note" }, `${ratios.length} pairs; the line is the median of all, the band its 95 % interval.`), canvas);
+    return make("div", { class: "chart" }, make("p", { class: "note" }, `${ratios.length} pairs; the line is the median of all, the band its 95 % interval${timing.floor ? ", the wide grey one the noise floor of its machine" : ""}.`), canvas);
   }
 
   // Originals above, what the network makes of them below: pairs that stay together on any width.
@@ -103,26 +76,26 @@
     return part("Reconstructions", make("p", { class: "lead" }, "Test images, and below each what this network makes of it."), make("ul", { class: "gallery" }, ...pairs));
   }
 
-  function base(cell) {
+  function base(cell, key) {
     const name = cell.base.cell ? make("a", { href: "cell.html#" + cell.base.cell }, cell.base.text) : make("span", {}, cell.base.text);
-    return make("p", {}, "Starts from the compressed network of ", name, cell.base.cell ? "." : ", of which there is no record here.");
+    return make("p", {}, "Starts from the compressed network of ", name, cell.base.cell ? "; " : ", of which there is no record here.",
+      cell.base.cell ? make("a", { href: `compare.html#a=${cell.base.cell}&b=${key.slice(0, 16)}` }, "compare the two") : null, cell.base.cell ? "." : null);
   }
 
   // --------------------------------------------------------------------------------------------------------- page
 
   function draw(cell, key) {
     document.title = `${cell.method} ${cell.setting} \u00b7 ${cell.task} \u00b7 Prunemark`;
-    const tags = [cell.profile !== "full" ? make("span", { class: "tag " + cell.profile }, cell.profile + " profile") : null,
-      cell.state !== "ok" ? make("span", { class: "tag " + cell.state }, cell.state) : null].filter(Boolean);
+    const marks = tags(cell);
     const siblings = cell.siblings.map(([seed, id, state]) =>
       seed === cell.seed ? make("b", {}, `seed ${seed}`) : make("a", { href: "cell.html#" + id }, `seed ${seed}${state === "ok" ? "" : ` (${state})`}`));
     const list = make("p", { class: "siblings" }, ...siblings.flatMap((node, index) => (index ? [" \u00b7 ", node] : [node])));
     place.replaceChildren(...[
       make("p", { class: "crumbs" }, make("a", { href: "index.html" }, "Overview"), " / ", make("a", { href: cell.task_page }, cell.task), " / ", make("a", { href: cell.method_page }, cell.method)),
       make("h1", { class: "long" }, cell.method, " ", make("span", { class: "soft" }, cell.setting)),
-      tags.length ? make("p", {}, ...tags) : null,
+      marks.length ? make("p", {}, ...marks) : null,
       list,
-      cell.base ? base(cell) : null,
+      cell.base ? base(cell, key) : null,
       cell.reason ? make("p", { class: "notice" }, cell.reason) : null,
       cell.owed.length ? make("div", {}, make("h2", { class: "small" }, "Owed by this row"), ...cell.owed.map(command)) : null,
       cell.command ? make("div", {}, make("h2", { class: "small" }, "The command that made it"), command(cell.command)) : null,
@@ -136,8 +109,9 @@
       cell.gallery && cell.gallery.length ? gallery(cell) : null,
       cell.curve.length ? curve(cell.curve) : null,
       cell.timings.length ? part("Speed", ...cell.timings.map((timing) => make("div", { class: "timing" },
-        make("h3", {}, timing.setup), make("div", { class: "halves" }, make("div", {}, histogram(timing)), make("div", {}, facts(timing.facts))), command(timing.command)))) : null,
+        make("h3", {}, timing.setup), make("div", { class: "halves" }, make("div", {}, histogram(timing)), make("div", {}, facts(timing.facts), make("p", { class: "note" }, make("a", { href: timing.machine_page }, "The machine and its noise floor")))), command(timing.command)))) : null,
       cell.memory.length ? part("Memory", table("Memory", ["Conditions", "Peak", "Dense"], cell.memory, true)) : null,
+      cell.energy.length ? part("Energy", table("Energy", ["Conditions", "Per image", "Dense"], cell.energy, true)) : null,
       cell.provenance.length ? part("Provenance", facts(cell.provenance)) : null,
       cell.history.length ? part("History", table("History", ["When", "What", "Machine", "Result", "Counts as"], cell.history, false)) : null,
     ].filter(Boolean));
@@ -145,12 +119,10 @@
 
   function show() {
     const id = location.hash.slice(1).toLowerCase();
-    if (!/^[0-9a-f]{4,64}$/.test(id)) return fail("Which cell?", "The address of this page ends with a cell's id: cell.html#0123456789abcdef.");
-    const digits = Number(place.dataset.digits);
-    return shard("cells-" + id.slice(0, digits)).catch(() => ({})).then((cells) => {
-      const key = Object.keys(cells || {}).find((each) => each.startsWith(id));
-      if (!key) return fail("No such cell", `No record here belongs to a cell whose id begins with ${id}.`);
-      return draw(cells[key], key);
+    if (!/^[0-9a-f]{4,64}$/.test(id)) return fail(place, "Which cell?", "The address of this page ends with a cell's id: cell.html#0123456789abcdef.");
+    return find(place, id).then((found) => {
+      if (!found) return fail(place, "No such cell", `No record here belongs to a cell whose id begins with ${id}.`);
+      return draw(found.cell, found.key);
     });
   }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeGuard
 
 from suite import pages, plan, registry, tables
@@ -10,7 +10,7 @@ from suite.leaderboard import Board, Leaderboard
 from suite.pictures import pairs
 from suite.records import Record
 from suite.rows import COSTS, QUALITY, Metric, Row
-from suite.setups import COMPILED, hosts, setup_of
+from suite.setups import COMPILED, Setup, hosts, setup_of
 from suite.sources import spell
 from suite.tables import NOTHING
 
@@ -48,6 +48,7 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
     timed = list({id(m.record): m.record for setup in board.setups
                   if (m := row.speeds.get(setup)) is not None and m.record.cell == key}.values())  # fmt: skip
     memory = [m.record for m in row.memory.values() if m.record.cell == key]
+    energy = [m.record for m in row.energy.values() if m.record.cell == key]
     return {
         "task": board.title, "task_page": pages.page_name("task", row.task), "profile": row.profile,
         "method": row.method, "method_page": pages.page_name("method", row.method), "setting": row.setting,
@@ -60,9 +61,15 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "curve": [] if best is None else best.curve,
         "logged": [] if best is None else _logged(best.curve),
         "timings": [_timing(record, board) for record in timed],
-        "memory": [_memory(record) for record in memory],
+        "memory": [_peak(record, "peak_bytes", tables.size) for record in memory],
+        "energy": [_peak(record, "joules", tables.joules) for record in energy],
+        "data_sha256": row.data_sha256,
+        "over_seeds": list(_over_seeds(row, board)),
+        "metrics": {} if best is None else _metrics(best),
+        "costs": [cost for setup in board.setups if (cost := _cost_in(setup, key, row, board)) is not None],
         "provenance": [] if best is None else [[name, text] for name, text in _provenance(best) if text],
-        "history": [_event(record, best, (*timed, *memory)) for record in records if record.kind != "noise-floor"],
+        "history": [_event(record, best, (*timed, *memory, *energy))
+                    for record in records if record.kind != "noise-floor"],
     }  # fmt: skip
 
 
@@ -144,7 +151,8 @@ def _timing(record: Record, board: Board) -> dict[str, Any]:
     interval = NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}"
     pairs = metrics.get("pairs")
     return {
-        "setup": tables.setup_text(setup),
+        "setup": tables.setup_text(setup), "machine_page": pages.page_name("machine", record.machine),
+        "floor": floor,
         "speedup": metrics.get("speedup"), "low": low, "high": high,
         "facts": [
             *([["why not measured", record.reason or record.status]] if record.status != "ok" else []),
@@ -176,9 +184,48 @@ def _over_eager(metrics: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _memory(record: Record) -> list[str]:
-    peak, dense = record.metrics.get("peak_bytes"), record.metrics.get("dense_peak_bytes")
-    return [tables.setup_text(setup_of(record)), tables.size(peak), tables.size(dense)]
+def _peak(record: Record, name: str, spelled: Callable[[float | None], str]) -> list[str]:
+    """(conditions, own, dense) of a memory or energy record; of one that failed, why."""
+    own = spelled(record.metrics.get(name)) if record.status == "ok" else record.reason or record.status
+    return [tables.setup_text(setup_of(record)), own, spelled(record.metrics.get(f"dense_{name}"))]
+
+
+def _over_seeds(row: Row, board: Board) -> Iterator[str]:
+    """What the cell's row says of all its seeds: the headline metric, and its difference from dense."""
+    found = row.metrics.get(board.headline.name)
+    if found is not None:
+        unit = tables.UNITS.get(board.headline.kind, "")
+        deviation = "" if found.deviation is None else f" ± {tables.metric_text(board.headline, found.deviation)}"
+        yield f"{board.headline.label} {tables.metric_text(board.headline, found.mean)}{deviation} {unit}".strip()
+        yield f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
+    if row.verdicts:
+        yield f"vs dense: {tables.verdict_text(row.verdicts[0])}"
+
+
+def _metrics(record: Record) -> dict[str, list[Any]]:
+    """The numbers that two cells are compared by: label, kind, own value, whether higher is better."""
+    known = {**QUALITY, **COSTS}
+    return {name: [metric.label, metric.kind, record.metrics[name], metric.higher_is_better]
+            for name, metric in known.items() if record.metrics.get(name) is not None}  # fmt: skip
+
+
+def _cost_in(setup: Setup, key: str, row: Row, board: Board) -> dict[str, Any] | None:
+    """What was measured of one cell in one setup of its board, in base units; None: nothing."""
+    speed, memory, energy = row.speeds.get(setup), row.memory_at(setup), row.energy_at(setup)
+    speed, memory, energy = (m if m is not None and m.record.cell == key else None for m in (speed, memory, energy))
+    if speed is None and memory is None and energy is None:
+        return None
+    interval = speed.interval if speed is not None else None
+    return {
+        "setup": tables.setup_text(setup), "floor": board.floors.get(setup, 0.0),
+        "speedup": speed.metric("speedup") if speed is not None else None,
+        "low": interval[0] if interval else None, "high": interval[1] if interval else None,
+        "compressed_seconds": speed.metric("compressed_seconds") if speed is not None else None,
+        "peak_bytes": memory.metric("peak_bytes") if memory is not None else None,
+        "joules": energy.metric("joules") if energy is not None else None,
+        "comparable": speed is not None and speed.comparable,
+        "words": [] if speed is None else [*(["compiled"] if speed.over_eager else []), *tables.caveats(speed)],
+    }  # fmt: skip
 
 
 def _provenance(record: Record) -> list[tuple[str, str]]:
@@ -228,4 +275,6 @@ def _headline(metrics: Mapping[str, Any]) -> str:
             return f"{metric.label} {text} {tables.UNITS.get(metric.kind, '')}".strip()
     if metrics.get("speedup") is not None:
         return tables.times(metrics["speedup"])
+    if metrics.get("joules") is not None:
+        return tables.joules(metrics["joules"])
     return tables.size(metrics["peak_bytes"]) if metrics.get("peak_bytes") is not None else NOTHING

@@ -47,7 +47,8 @@ from suite.tables import visible
 log = logging.getLogger(__name__)
 
 #: Files of `site/` that pages load as they are.
-ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "cell.js", "advice.js", "gallery.js", "mark.svg")
+ASSETS = ("style.css", "theme.js", "table.js", "plots.js", "parts.js", "cell.js", "compare.js", "advice.js",
+          "gallery.js", "mark.svg")  # fmt: skip
 #: plotly.js with scatter, bar and pie charts alone, a quarter of the bundle in plotly's Python package; pages load it
 #: once a chart comes into view.
 PLOTLY = Path("vendor") / "plotly-basic.min.js"
@@ -180,6 +181,7 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
     page("gallery.html", "gallery.html", walls=showcase.walls(found, shown))
     page("measuring.html", "measuring.html")
     page("cell.html", "cell.html")
+    page("compare.html", "compare.html")
     known = registry.tasks()
     for task in found.tasks:
         own = [part for part in sections if part.board.task == task]
