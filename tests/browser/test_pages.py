@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import html
 import io
+import json
 import re
 import shutil
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from suite import plan, render
 from suite.records import Record, encode
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+if CHROMIUM is None:
+    pytest.skip("no Chromium here (Debian: apt-get install chromium)", allow_module_level=True)
+pytest.importorskip("playwright", reason="no Playwright here (pip install playwright; it drives the Chromium there is)")
+
+from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
 HOSTILE = "</script><script>document.title='taken'</script>\u202e\u2028'\"><img src=x onerror=document.title='taken'>"
 CONDITIONS = {"batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp32", "cache": "hot"}
 TASK, METHOD = "vgg16-cifar10", "l1-three-stage"
+BOARD = "quick-dddddddd"
+#: Every table has its rows, and the page of a cell its heading.
+DRAWN = """() => [...document.querySelectorAll('section[data-shard]')].every((each) => each.dataset.drawn)
+  && document.querySelector('h1')"""
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +107,49 @@ def record(ratio: float, **fields: Any) -> Record:
     } | fields))  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
 @pytest.fixture
-def browse(site: Path, tmp_path: Path) -> Callable[[str], str]:
-    """`browse("index.html#...")`: the page's document once its scripts have run; a script's error fails the test."""
+def visit(site: Path, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """`visit("index.html#...", width=390)`: the page once scripts have drawn it; an error of theirs fails the test."""
+    said: list[str] = []
+    opened: list[Page] = []
+
+    def call(address: str, **context: Any) -> Page:
+        sizes = {"width": context.pop("width", 1400), "height": context.pop("height", 900)}
+        page = browser.new_page(viewport=sizes, **context)
+        page.set_default_timeout(30_000)
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"{site.as_uri()}/{address}")
+        page.wait_for_function(DRAWN)
+        opened.append(page)
+        return page
+
+    yield call
+    for page in opened:
+        assert page.title() != "taken"
+        page.close()
+    assert not said, said
+
+
+@pytest.fixture
+def browse(visit: Callable[..., Page]) -> Callable[[str], str]:
+    """`browse("index.html#...")`: the document once its scripts have drawn all of it, charts included."""
 
     def call(address: str) -> str:
-        assert CHROMIUM is not None
-        command = [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            "--no-first-run",
-            "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=8000",
-            f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,6000", "--dump-dom",
-            f"{site.as_uri()}/{address}",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        assert not said, said
-        assert "<title>taken" not in done.stdout
-        return done.stdout
+        page = visit(address, height=6000)
+        page.wait_for_function("() => !document.querySelector('figure svg.plot')")
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.chart .canvas')].every((each) => each.firstChild)"
+        )
+        return page.content()
 
     return call
 
@@ -124,7 +160,7 @@ def tally(document: str) -> str:
     return html.unescape(found.group(1))
 
 
-def settings(document: str) -> list[str]:
+def settings_of(document: str) -> list[str]:
     return re.findall(r'class="setting"[^>]*>([^<]*)<', document)
 
 
@@ -141,10 +177,10 @@ def test_plotly_is_laid_over_the_drawings(browse: Callable[[str], str]) -> None:
 def test_a_table_is_filtered_and_sorted_by_the_fragment(browse: Callable[[str], str], site: Path) -> None:
     slug = "quick-dddddddd"
     everything = browse(f"task-{TASK}.html")
-    assert len(settings(everything)) == 50 and "the first" not in tally(everything).replace("the first 50 shown", "")
+    assert len(settings_of(everything)) == 50 and "the first" not in tally(everything).replace("the first 50 shown", "")
     found = browse(f"task-{TASK}.html#{slug}.q={METHOD}%200.5&{slug}.state=ok&{slug}.sort=speedup")
     assert re.match(r"1\d of \d+ rows", tally(found))
-    order = [float(text.split()[1]) for text in settings(found)]
+    order = [float(text.split()[1]) for text in settings_of(found)]
     assert order == sorted(order, reverse=True)  # the larger network is the slower one
     assert re.search(r'data-key="speedup"[^>]*aria-sort="ascending"', found)
 
@@ -201,10 +237,202 @@ def test_the_cell_page_finds_its_cell_by_any_prefix(browse: Callable[[str], str]
 def test_a_hostile_reason_is_text(browse: Callable[[str], str]) -> None:
     for address in (f"task-{TASK}.html#quick-dddddddd.state=failed", f"cell.html#{accuracy(0.95).cell}"):
         document = browse(address)
-        assert "document.title='taken'" in html.unescape(document) and "<img" not in document
+        assert "document.title='taken'" in html.unescape(document) and "<img" not in document.partition("<main")[2]
 
 
 def test_pages_read_without_scripts(site: Path) -> None:
     document = (site / f"task-{TASK}.html").read_text(encoding="utf-8")
-    assert document.count('<svg class="plot"') >= 2 and len(settings(document)) == 50
+    assert document.count('<svg class="plot"') >= 2 and len(settings_of(document)) == 50
     assert "<noscript>" in (site / "cell.html").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------- what readers do
+
+
+def first_setting(page: Page) -> str:
+    return page.locator("tbody .setting").first.inner_text()
+
+
+def cell_id(ratio: float) -> str:
+    return accuracy(ratio).cell[:16]
+
+
+def test_a_heading_sorts_by_click_and_by_key(visit: Callable[..., Page]) -> None:
+    page = visit(f"task-{TASK}.html")
+    heading = page.locator('th[data-key="speedup"]')
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending" and page.url.endswith(f"{BOARD}.sort=-speedup")
+    page.keyboard.press("Enter")  # the button that was pressed has the focus still
+    assert heading.get_attribute("aria-sort") == "ascending" and first_setting(page) == "channel_ratio 0.89"
+    assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_back_undoes_a_choice_and_a_link_restores_it(visit: Callable[..., Page]) -> None:
+    page = visit(f"task-{TASK}.html")
+    before = page.locator("[data-tally]").inner_text()
+    page.select_option("select[name=family]", "quantization")
+    assert page.locator("[data-tally]").inner_text() != before
+    again = visit(page.url.partition("public/")[2])
+    assert again.input_value("select[name=family]") == "quantization"
+    assert again.locator("[data-tally]").inner_text() == page.locator("[data-tally]").inner_text()
+    page.go_back()
+    page.wait_for_function("text => document.querySelector('[data-tally]').textContent === text", arg=before)
+    assert page.input_value("select[name=family]") == ""
+
+
+def test_a_filter_of_how_rows_were_timed_leaves_those_rows(visit: Callable[..., Page]) -> None:
+    page = visit(f"task-{TASK}.html#{BOARD}.precision=int8")
+    assert page.locator("tbody tr").count() == 1 and "quantize-static" in page.locator("tbody").inner_text()
+    page.locator("form details summary").first.click()
+    page.locator("form details summary").first.click()
+    page.select_option("select[name=precision]", "")
+    page.select_option("select[name=batch_size]", "128")
+    assert "batch 128" in page.locator("[data-tally]").inner_text()  # the table shows the setup that the filter is of
+    assert "60 of" in page.locator("[data-tally]").inner_text()
+
+
+def test_columns_can_be_chosen(visit: Callable[..., Page]) -> None:
+    page = visit(f"task-{TASK}.html")
+    page.locator("[data-columns] summary").click()
+    page.locator("input[data-column=macs_left]").uncheck()
+    page.locator("input[data-column=joules]").check()
+    keys = page.eval_on_selector_all("thead th", "all => all.map((each) => each.dataset.key)")
+    assert "macs_left" not in keys and "joules" in keys
+    page.reload()
+    page.wait_for_function(DRAWN)
+    assert page.eval_on_selector_all("thead th", "all => all.map((each) => each.dataset.key)") == keys
+
+
+def test_a_download_has_the_shown_rows_and_columns(visit: Callable[..., Page]) -> None:
+    page = visit(f"task-{TASK}.html#{BOARD}.q={METHOD}%200.5&{BOARD}.state=ok&{BOARD}.cols=top1,speedup")
+    shown = int(page.locator("[data-tally]").inner_text().split()[0])
+    with page.expect_download() as waited:
+        page.locator("[data-download=csv]").click()
+    lines = list(csv.DictReader(io.StringIO(Path(waited.value.path()).read_text(encoding="utf-8"))))
+    assert len(lines) == shown > 5
+    assert {"method", "hyperparameters", "batch_size", "top1", "dense_top1", "speedup", "speedup_low"} <= set(lines[0])
+    assert "macs" not in lines[0] and "parameters" not in lines[0]
+    assert all("0.5" in line["hyperparameters"] and line["state"] == "ok" for line in lines)
+    with page.expect_download() as waited:
+        page.locator("[data-download=json]").click()
+    rows = json.loads(Path(waited.value.path()).read_text(encoding="utf-8"))
+    assert [row["hyperparameters"]["channel_ratio"] for row in rows] == [
+        json.loads(line["hyperparameters"])["channel_ratio"] for line in lines]  # fmt: skip
+    assert rows[0]["speedup"] == pytest.approx(2.0 - rows[0]["hyperparameters"]["channel_ratio"])
+
+
+def test_two_ticked_rows_are_compared(visit: Callable[..., Page]) -> None:
+    page = visit(f"task-{TASK}.html#{BOARD}.q={METHOD}&{BOARD}.sort=speedup")
+    for ratio in (0.5, 0.4):
+        page.locator(f"input.pick[data-cell='{cell_id(ratio)}']").check()
+    page.locator(".compare a").click()
+    page.wait_for_function(DRAWN)
+    assert page.url.endswith(f"compare.html#a={cell_id(0.5)}&b={cell_id(0.4)}")
+    text = page.locator("main").inner_text()
+    assert "B is faster: the intervals do not overlap" in text and "1.50\u00d7" in text and "1.60\u00d7" in text
+    assert "\u22120.20 points" in text and "channel_ratio" in text
+    page.locator(".main-svg").first.wait_for()  # the curves, overlaid
+
+
+def test_rows_that_noise_covers_are_not_told_apart(visit: Callable[..., Page]) -> None:
+    page = visit(f"compare.html#a={cell_id(0.5)}&b={quantized('accuracy').cell}")
+    text = page.locator("main").inner_text()
+    assert "B is faster" in text and "compiled" in text  # 3.0 over eager dense, against 1.5
+    page = visit(f"compare.html#a={cell_id(0.5)}&b={cell_id(0.5)}")
+    assert "no difference shown" in page.locator("main").inner_text()
+    assert "Which two cells?" in visit("compare.html#a=x").locator("main").inner_text()
+
+
+# ------------------------------------------------------------------------------------------- who reads, and on what
+
+
+ADDRESSES = ("index.html", f"task-{TASK}.html", f"method-{METHOD}.html", "machine-box.html", "measuring.html",
+             f"cell.html#{accuracy(0.5).cell[:16]}", f"compare.html#a={cell_id(0.5)}&b={cell_id(0.4)}")  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit: Callable[..., Page], scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="no axe here (pip install axe-playwright-python)")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    for address in ADDRESSES:
+        page = visit(address, color_scheme=scheme)
+        page.evaluate(script)
+        # `preload: false`: axe would fetch the style sheet, which a page opened from a file may not
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
+        grave = [(each["id"], [node["html"][:200] for node in each["nodes"]][:3])
+                 for each in found if each["impact"] in ("serious", "critical")]  # fmt: skip
+        assert not grave, (address, grave)
+
+
+@pytest.mark.parametrize("width", [360, 3840])
+def test_pages_fit_a_phone_and_a_wall(visit: Callable[..., Page], width: int) -> None:
+    for address in ADDRESSES:
+        page = visit(address, width=width, height=800)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
+def test_dark_is_dark_and_can_be_chosen(visit: Callable[..., Page]) -> None:
+    def paper(page: Page) -> int:
+        return sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]))
+
+    dark, light = visit("index.html", color_scheme="dark"), visit("index.html", color_scheme="light")
+    assert paper(dark) < 150 < 600 < paper(light)
+    light.locator("[data-theme-switch]").click()
+    assert paper(light) < 150
+
+
+def test_who_wants_no_motion_has_none_and_paper_no_buttons(visit: Callable[..., Page]) -> None:
+    still = visit(f"task-{TASK}.html", reduced_motion="reduce")
+    assert still.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    assert still.evaluate("document.getAnimations().length") == 0
+    still.emulate_media(media="print")
+    assert not still.locator("form.controls").is_visible() and still.locator("table.board").is_visible()
+
+
+# ------------------------------------------------------------------------------------------------ inert, in the browser
+
+TEXTS = st.text(
+    st.sampled_from("<>\"'&`=+-@{}()/\\;: \n\r\t\u2028\u202e\u200b\u0000abc1") | st.characters(), max_size=30
+)
+ATTACKS = ["</script><script>document.title='taken'</script>", "<img src=x onerror=document.title='taken'>",
+           "javascript:document.title='taken'", "' onmouseover='document.title=`taken`", "\u202egnp.exe"]  # fmt: skip
+
+
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(ATTACKS) | TEXTS, min_size=8, max_size=8))
+def test_no_text_of_a_record_acts_in_a_browser(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("inert")
+    note, reason, setting, key, source, command, version, logged = texts
+    curve = [{"step": 1, logged: logged, "val": 0.5}, {"step": 2, "val": 0.6}]
+    told = {"notes": {note: note}, "command": command, "versions": {version: version}, "data_source": source,
+            "recipe": {key: [logged]}, "curve": curve}  # fmt: skip
+    records = [
+        accuracy(0.5, hyperparameters={"channel_ratio": 0.5, key: setting}, **told),
+        accuracy(0.6, hyperparameters={"channel_ratio": 0.6, key: setting}, **told, status="error",
+                 reason=reason or "x", metrics={}),
+        record(0.5, kind="latency", hyperparameters={"channel_ratio": 0.5, key: setting}, notes={note: note},
+               metrics={"speedup": 2.0}, conditions={**CONDITIONS, "backend": setting}),
+    ]  # fmt: skip
+    path = folder / "results" / "box" / "run.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(map(encode, records)))
+    site = render.build(folder / "results", folder / "public", warn=lambda text: None).parent
+    page = browser.new_page()
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append("a dialog"))
+    cells = [each.cell[:16] for each in records[:2]]
+    for address in (f"task-{TASK}.html", f"cell.html#{cells[0]}", f"compare.html#a={cells[0]}&b={cells[1]}"):
+        page.goto(f"{site.as_uri()}/{address}")
+        page.wait_for_function(DRAWN)
+        assert page.title() != "taken" and not said
+        assert page.locator("main img, main script, main iframe").count() == 0
+        assert page.evaluate(NO_HANDLERS) == []
+        assert not re.search("[\u202e\u2028\u200b]", page.locator("body").inner_text())
+    page.close()
+
+
+NO_HANDLERS = """() => [...document.querySelectorAll('*')].flatMap((node) => [...node.attributes])
+  .filter((each) => each.name.startsWith('on') || /^\\s*javascript:/i.test(each.value)).map((each) => each.name)"""
