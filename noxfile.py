@@ -69,6 +69,13 @@ def leaderboard(session: nox.Session) -> None:
     session.run("python", "-m", "suite", "site", "--results", "results", "--out", "site/public", *session.posargs)
 
 
+@nox.session(name="bench-site")
+def bench_site(session: nox.Session) -> None:
+    """How long 100,000 generated records take to build, and 5,000 rows to sort and filter in headless Chromium."""
+    install(session, "test")
+    session.run("python", "-m", "tests.benchmarks.bench_site", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite; options as pytest."""
