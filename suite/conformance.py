@@ -104,6 +104,7 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
     ready = run.prepare(task, "smoke", places, "cpu")
     start = run.dense_model(Cell(task, plan.DENSE, {}, 0, "smoke"), ready, places, "cpu", progress)
     dense = artifacts.load(start.folder)
+    ready = run.facing(ready, start.folder, "cpu")
     try:
         origin = _network(cell.base, dense, ready, progress)
         with _no_data_set_loaded() as touched:

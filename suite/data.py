@@ -29,7 +29,8 @@ class Split:
     """`images` (N, C, H, W) uint8 in channels_last order, `targets` (N,) int64, both on one device.
 
     `frames` (N, C, H, W') are the wider pictures of which `images` are the middles, where there are any: the
-    augmentation `window` cuts its samples from them.
+    augmentation `window` cuts its samples from them. In an adversarial task they are the pictures to be imitated, and
+    `images` what its network takes.
     """
 
     images: torch.Tensor

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from pytorch_msssim import ms_ssim, ssim  # type: ignore[import-untyped]
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from suite.adversarial import METRIC, Match
 from suite.data import Dataset, Split, batches
-from suite.tasks import Recipe
+from suite.errors import Unsupported
+from suite.tasks import Recipe, Task
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -28,13 +30,22 @@ LEAST_SQUARED_ERROR = 1e-10
 
 @dataclass(frozen=True)
 class Objective:
-    """A kind of task: its training loss, its metrics as sums over samples, and the one that decides."""
+    """A kind of task: its training loss, its metrics as sums over samples, and the one that decides.
+
+    An `adversarial` one has neither loss nor sums: its `match`, of one task, says how networks learn and are judged.
+    """
 
     headline: str
     higher_is_better: bool
     loss: Callable[[Recipe], Loss]
     sums: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
     batch_size: int = 250  # of evaluation
+    adversarial: bool = False
+    match: Match | None = None
+
+    def of(self, task: Task) -> Objective:
+        """The objective of one task, with a match of its own where it is adversarial."""
+        return replace(self, match=Match(task)) if self.adversarial else self
 
 
 def _classification_loss(recipe: Recipe) -> Loss:
@@ -90,16 +101,27 @@ def _laid_out(images: torch.Tensor) -> torch.Tensor:
     return images.contiguous(memory_format=torch.contiguous_format if images.is_cuda else torch.channels_last)
 
 
+def _no_loss(recipe: Recipe) -> Loss:
+    raise Unsupported("the networks of this task learn from each other: no loss of a batch is their own")
+
+
+def _no_sums(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    raise AssertionError("a match judges whole splits")
+
+
 OBJECTIVES: Mapping[str, Objective] = {
     "classification": Objective("top1", True, _classification_loss, _correct),
     # 32 images: at full width their largest activations take 128 MiB
     "reconstruction": Objective("loss", False, _reconstruction_loss, _restored, batch_size=32),
+    "generation": Objective(METRIC, False, _no_loss, _no_sums, adversarial=True),
 }
 
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, dataset: Dataset, split: Split, objective: Objective) -> dict[str, float]:
     """Each metric of the objective over a whole split, in float32: sums over the samples, divided once at the end."""
+    if objective.match is not None:
+        return objective.match.evaluate(model, dataset, split)
     training = model.training
     model.eval()
     totals: dict[str, float] = {}

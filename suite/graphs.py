@@ -47,6 +47,8 @@ OPERATORS: Mapping[str, Any] = {
         _aten.add.Tensor,
         _aten.mul.Tensor,
         _aten.cat.default,
+        _aten.narrow.default,
+        _aten.expand.default,
         _decomposed.quantize_per_tensor.default,
         _decomposed.quantize_per_tensor.tensor,
         _decomposed.dequantize_per_tensor.default,

@@ -39,6 +39,7 @@ QUALITY = {
         Metric("psnr", "PSNR", "decibel", True),
         Metric("ssim", "SSIM", "number", True),
         Metric("ms_ssim", "MS-SSIM", "number", True),
+        Metric("frechet_small", "Fréchet (small)", "number", False),  # of our classifier: no FID
     )
 }
 #: What it costs.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from suite import artifacts, complexity, data, gallery, machine, pictures, plan, registry
+from suite.adversarial import OPPONENT
 from suite.data import Dataset
 from suite.errors import ArtifactError, DataError, RecordError, SuiteError, Unsupported
 from suite.evaluate import OBJECTIVES, Objective, evaluate
@@ -76,10 +77,31 @@ def prepare(task_name: str, profile: str, places: Places, device: str) -> Prepar
     task = registry.task(task_name)
     recipe = task.recipes[profile]
     dataset = data.load(task.data, places.data, device).capped(recipe)
+    objective = OBJECTIVES[task.objective].of(task)
+    if objective.match is not None:
+        dataset = objective.match.view(dataset)
     found = tuple(dataset.train.images.shape[1:])
     if found != task.input_shape:
         raise DataError(f"{dataset.source} holds images of {found}, {task.name} takes {task.input_shape}")
-    return Prepared(task, recipe, dataset, OBJECTIVES[task.objective])
+    return Prepared(task, recipe, dataset, objective)
+
+
+def facing(ready: Prepared, folder: Path, device: str) -> Prepared:
+    """The same with the opponent that lies beside the model in `folder`, where the task has one."""
+    match = copy.deepcopy(ready.objective.match)
+    if match is None or not match.has_opponent:
+        return ready
+    match.opponent = artifacts.load(folder / OPPONENT, device=device)
+    return replace(ready, objective=replace(ready.objective, match=match))
+
+
+def _keep_opponent(objective: Objective, task: Task, folder: Path) -> None:
+    """Store an adversarial task's opponent beside the model that it belongs to, before the model itself."""
+    match = objective.match
+    if match is not None and match.has_opponent:
+        options, shape = match.opponent_task
+        described = artifacts.describe(match.opponent, name=task.model, options=options, input_shape=shape)
+        artifacts.save(match.opponent, folder / OPPONENT, described, {})
 
 
 def seed_everything(seed: int) -> None:
@@ -98,11 +120,14 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
         if stored is not None:
             if artifacts.sha256_file(folder / artifacts.WEIGHTS) != stored["sha256"]:
                 raise ArtifactError("its weights are not what their hash says")
+            facing(ready, folder, device)  # a dense model without its opponent is none
             return Dense(folder, stored["sha256"], **stored["facts"]["training"])
     except (ArtifactError, KeyError, TypeError, OSError) as error:
         progress.say(f"dense model of {cell.task}, seed {cell.seed}, in {folder.name}: {error}; it is trained again")
     seed_everything(cell.seed)
     model = registry.build_model(task.model, task.options).to(device)
+    if ready.objective.match is not None:
+        ready.objective.match.forget()
     state = folder / TRAINING_STATE
     done = train(
         model,
@@ -120,6 +145,7 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
         "training_macs": done.training_macs,
         "training_seconds": round(done.seconds, 1),
     }
+    _keep_opponent(ready.objective, task, folder)
     digest = artifacts.save(model, folder, architecture, {"training": training, "data_sha256": dataset.sha256})
     state.unlink(missing_ok=True)
     return Dense(folder, digest, **training)
@@ -233,23 +259,28 @@ def _compress(
     """Metrics, curve and architecture of one cell; its model is saved."""
     task, dataset = ready.task, ready.dataset
     dense = artifacts.load(start.folder, device=device)
+    ready = facing(ready, start.folder, device)
     dense_metrics = _dense_metrics(dense, start, ready)
     if cell.method == plan.DENSE:
         metrics, curve, training_macs, model = dense_metrics, start.curve, start.training_macs, dense
         seconds = start.training_seconds
     else:
         origin = _origin(cell, dense, places, dataset.sha256, device)
+        if cell.base is not None:
+            ready = facing(ready, artifact_folder(places.artifacts, cell.base, dataset.sha256), device)
         started = time.perf_counter()
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for records
             model, bench = compress(registry.method(cell.method), cell, origin, ready, device, progress)
         if not isinstance(model, nn.Module):
             raise SuiteError(f"{cell.method} returned a {type(model).__name__}, not the compressed network")
         seconds = time.perf_counter() - started
+        ready = replace(ready, objective=bench.objective)
         metrics = bench.metrics | _metrics(model, ready)
         curve, training_macs = bench.curve, bench.training_macs
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
     if cell.method != plan.DENSE:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)
+        _keep_opponent(ready.objective, task, folder)
         artifacts.save(model, folder, architecture, {"data_sha256": dataset.sha256})
     return {
         "metrics": metrics
@@ -280,7 +311,10 @@ def compress(
     )
     # `base` is every method's, and the suite's business: only a method that declares it is told
     settings = {name: value for name, value in cell.hyperparameters.items() if name in declared}
-    return registry.load(method)(origin, bench, **settings), bench
+    model = registry.load(method)(origin, bench, **settings)
+    if isinstance(model, GraphNetwork) and model.quantized_share == 0:
+        raise Unsupported("no layer of this network has an INT8 kernel: nothing of it can be quantized")
+    return model, bench
 
 
 def _origin(cell: Cell, dense: nn.Module, places: Places, data_sha256: str, device: str) -> nn.Module:

@@ -18,8 +18,9 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from suite import complexity, machine
-from suite.data import Dataset, batches
-from suite.errors import SuiteError
+from suite.adversarial import ADAM_SHARE, Match
+from suite.data import Dataset, Split, batches
+from suite.errors import SuiteError, Unsupported
 from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
 from suite.records import write_atomically
@@ -97,20 +98,23 @@ def train(
     With `checkpoint`, the state is kept there after each epoch and a later call goes on from it to the same weights as
     an uninterrupted one: shuffling and augmentation of an epoch depend on `seed` and the epoch alone. SuiteError where
     the loss is not finite.
+
+    Where the objective has a match, the opponent learns beside the network, in place as well, by Adam at a fixed share
+    of the learning rates; Unsupported for a variation's loss, teacher or transform.
     """
-    model.train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        [each for each in model.parameters() if each.requires_grad],
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-    done = _resume(checkpoint, model, optimizer, progress)
+    match = objective.match
+    if match is not None and any((variation.loss, variation.teacher, variation.transform)):
+        raise Unsupported(
+            "the networks of this task learn from each other: no other loss, teacher or noise is possible"
+        )
+    learning = model if match is None else match.together(model, dataset.train.targets.device.type)
+    learning.train().to(memory_format=torch.channels_last)
+    optimizer = _sgd(model, recipe) if match is None else match.optimizer(learning, recipe)
+    done = _resume(checkpoint, learning, optimizer, progress)
     assert checkpoint is None or not variation.keep_best, "the best weights of an interrupted training are not kept"
     best: dict[str, torch.Tensor] = {}
     steps = max(1, len(dataset.train) // recipe.batch_size)
-    macs = complexity.macs(model, tuple(dataset.train.images.shape[1:]))
+    macs = 3 * complexity.macs(model, tuple(dataset.train.images.shape[1:])) if match is None else match.macs(model)
     with progress.bar(label, recipe.epochs * steps) as advance:
         advance(len(done.curve) * steps)
         for epoch in range(len(done.curve), recipe.epochs):
@@ -121,7 +125,7 @@ def train(
                 dataset,
                 recipe,
                 variation,
-                variation.loss or (mse_loss if variation.teacher else objective.loss(recipe)),
+                match or variation.loss or (mse_loss if variation.teacher else objective.loss(recipe)),
                 optimizer,
                 lr_scale=lr_scale,
                 seed=seed,
@@ -132,21 +136,31 @@ def train(
                 raise SuiteError(f"{label}: the loss is {total} in epoch {epoch + 1}; lower its lr ({recipe.lr})")
             score = evaluate(model, dataset, dataset.val, objective)[objective.headline]
             done.seconds += time.perf_counter() - started
-            done.training_macs += 3 * macs * seen
+            done.training_macs += macs * seen
             done.curve.append({"step": epoch + 1, "train_loss": round(total, 5), "val": round(score, 5)})
             advance(0, note=f"val {score:.4f}")
             if checkpoint is not None:
-                _keep(checkpoint, model, optimizer, done)
+                _keep(checkpoint, learning, optimizer, done)
             waited = epochs_since_best(_gains(done, objective))
             if variation.keep_best and waited == 0:
-                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+                best = {name: tensor.detach().clone() for name, tensor in learning.state_dict().items()}
             if variation.patience is not None and waited >= variation.patience:
                 progress.say(f"{label}: no better validation score for {waited} epochs, stopped after {epoch + 1}")
                 break
     if best:
-        model.load_state_dict(best)
-    model.eval()
+        learning.load_state_dict(best)
+    learning.eval()
     return done
+
+
+def _sgd(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        [each for each in model.parameters() if each.requires_grad],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
 
 
 def _gains(done: Training, objective: Objective) -> list[float]:
@@ -174,7 +188,7 @@ def _epoch(
     dataset: Dataset,
     recipe: Recipe,
     variation: Variation,
-    criterion: Loss,
+    criterion: Loss | Match,
     optimizer: torch.optim.Optimizer,
     *,
     lr_scale: float,
@@ -189,21 +203,35 @@ def _epoch(
     total = torch.zeros((), device=device)
     seen = 0
     model.train()
-    shuffled = batches(dataset, dataset.train, recipe.batch_size, shuffle=drawn, augmentation=recipe.augmentation)
+    split = dataset.train
+    if isinstance(criterion, Match):
+        assert split.frames is not None, "the view of an adversarial task keeps the pictures"
+        split = Split(split.frames, split.targets)
+        lr_scale *= ADAM_SHARE
+        if criterion.has_opponent:
+            criterion.opponent.train()
+
+    def precision() -> AbstractContextManager[Any]:
+        return autocast(device) if variation.autocast else contextlib.nullcontext()
+
+    shuffled = batches(dataset, split, recipe.batch_size, shuffle=drawn, augmentation=recipe.augmentation)
     for step, (inputs, targets) in enumerate(shuffled):
         for group in optimizer.param_groups:
             group["lr"] = lr_scale * learning_rate(recipe, (epoch * steps + step + 0.5) / (recipe.epochs * steps))
         if variation.transform is not None:
             inputs = variation.transform(inputs, drawn)
-        with autocast(device) if variation.autocast else contextlib.nullcontext():
-            if variation.teacher is not None:
-                with torch.no_grad():
-                    targets = variation.teacher(inputs).float()
-            outputs = model(inputs)
-        value = criterion(outputs.float(), targets)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
+        if isinstance(criterion, Match):
+            value = criterion.step(model, inputs, drawn, optimizer, precision)
+        else:
+            with precision():
+                if variation.teacher is not None:
+                    with torch.no_grad():
+                        targets = variation.teacher(inputs).float()
+                outputs = model(inputs)
+            value = criterion(outputs.float(), targets)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
         total += value.detach()  # read once an epoch: reading it here would make the GPU wait each step
         seen += len(inputs)
         advance()

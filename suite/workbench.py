@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Iterator
@@ -52,7 +53,8 @@ class Workbench:
         self.curve: list[dict[str, float | int | bool | str | None]] = []
         self.metrics: dict[str, float | int | bool | None] = {}
         self.training_macs = 0
-        self._objective = objective
+        # an opponent learns beside the network: this one is the workbench's own
+        self._objective = replace(objective, match=copy.deepcopy(objective.match))
         self._train, self._val = dataset.train, dataset.val
         # the test split is not even reachable from here
         self._dataset = replace(dataset, test=dataset.val)
@@ -106,6 +108,8 @@ class Workbench:
 
         `epochs` replaces the recipe's number, and is taken as it is: no profile scales it.
         """
+        if self._objective.match is not None:
+            self._objective.match.forget()  # as the dense one, against an opponent that begins as it does
         self._run(model, self.recipe if epochs is None else replace(self.recipe, epochs=epochs), Variation(), label)
 
     def _run(self, model: nn.Module, recipe: Recipe, variation: Variation, label: str) -> None:
@@ -122,6 +126,11 @@ class Workbench:
             variation=variation,
         )
         self.training_macs += done.training_macs
+
+    @property
+    def objective(self) -> Objective:
+        """What the task's networks are judged by, with the opponent of an adversarial task as it is now."""
+        return self._objective
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The task's own training loss, a scalar."""

@@ -1,0 +1,217 @@
+"""A generator and a discriminator that learn from each other: the data they see, one training step, and their score."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from suite import complexity, features, registry
+from suite.data import Dataset, Split
+from suite.errors import DataError, SuiteError
+from suite.tasks import Recipe, Task
+
+METRIC = "frechet_small"
+IMAGE = (3, 32, 32)
+#: Latent vectors of the train, val and test splits, the same ones for every network and seed.
+LATENT_SEEDS = {"train": 1, "val": 2, "test": 3}
+#: Adam's learning rate as a share of a recipe's or a method's, which are for SGD: 0.1 is Radford et al.'s 0.0002.
+ADAM_SHARE = 0.002
+BATCH = 250  # images of an evaluation's batch
+OTHER = {"generator": "discriminator", "discriminator": "generator"}
+OPPONENT = "opponent"
+
+
+class Match:
+    """One task's game: the `part` of it that is compressed, and the `opponent` that is not.
+
+    The opponent of a generator is a discriminator and the reverse; where `both` are compressed there is none. It is
+    drawn when it is first asked for, and trained in place beside the network. It belongs to no network's figures: its
+    parameters, MACs and bytes count nowhere but in `training_macs`.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.part = str(task.options["part"])
+        self.latent = int(task.options["latent"])
+        self._opponent: nn.Module | None = None
+
+    # ------------------------------------------------------------------------------------------------------- opponent
+
+    @property
+    def has_opponent(self) -> bool:
+        return self.part in OTHER
+
+    @property
+    def opponent_task(self) -> tuple[dict[str, Any], tuple[int, int, int]]:
+        """The options of the opponent's network, and its input's shape."""
+        other = OTHER[self.part]
+        return {**self.task.options, "part": other}, (self.latent, 1, 1) if other == "generator" else IMAGE
+
+    @property
+    def opponent(self) -> nn.Module:
+        """The opponent, drawn from torch's generator if there is none yet."""
+        if self._opponent is None:
+            with torch.inference_mode(False):  # an evaluation may ask first; what is drawn is to be trained
+                self._opponent = registry.build_model(self.task.model, self.opponent_task[0])
+        return self._opponent
+
+    @opponent.setter
+    def opponent(self, network: nn.Module) -> None:
+        self._opponent = network
+
+    def forget(self) -> None:
+        """Start again: the next opponent is a new one."""
+        self._opponent = None
+
+    # ----------------------------------------------------------------------------------------------------------- data
+
+    def view(self, dataset: Dataset) -> Dataset:
+        """The data set as its network sees it, scaled to [-1, 1]: `images` are samples, `frames` the real pictures.
+
+        A generator's sample is a latent vector of `latent` values in 256 steps, uniform in [-1, 1] as Radford et al.'s;
+        a discriminator's is a picture; that of both is a latent vector with a picture's pixels behind it.
+        """
+        found = tuple(dataset.train.images.shape[1:])
+        if found != IMAGE:
+            raise DataError(f"{dataset.source} holds images of {found}, {self.task.name} takes {IMAGE}")
+        scale = torch.full((1, 1, 1, 1), 127.5, device=dataset.train.targets.device)
+        train, val, test = (self._split(getattr(dataset, name), seed) for name, seed in LATENT_SEEDS.items())
+        return replace(dataset, mean=scale, std=scale, train=train, val=val, test=test)
+
+    def _split(self, split: Split, seed: int) -> Split:
+        pictures = split.images
+        if self.part == "discriminator":
+            return Split(pictures, split.targets, pictures)
+        samples = self._latents(len(split), seed).to(pictures.device)
+        if self.part == "both":
+            samples = torch.cat([samples, pictures.flatten(1)[:, :, None, None]], dim=1)
+        return Split(samples, split.targets, pictures)
+
+    def _latents(self, count: int, seed: int) -> torch.Tensor:
+        drawn = torch.Generator().manual_seed(seed)
+        return torch.randint(0, 256, (count, self.latent, 1, 1), dtype=torch.uint8, generator=drawn)
+
+    # ------------------------------------------------------------------------------------------------------- training
+
+    def together(self, model: nn.Module, device: str) -> nn.Module:
+        """All that learns, as one module."""
+        return nn.ModuleList([model, self.opponent.to(device)]) if self.has_opponent else model
+
+    def optimizer(self, together: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        """Adam over everything that learns, the recipe's momentum as its first beta (Radford et al.: 0.5)."""
+        learning = [each for each in together.parameters() if each.requires_grad]
+        return torch.optim.Adam(learning, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay)
+
+    def step(
+        self,
+        model: nn.Module,
+        pictures: torch.Tensor,
+        drawn: torch.Generator,
+        optimizer: torch.optim.Optimizer,
+        precision: Callable[[], AbstractContextManager[Any]],
+    ) -> torch.Tensor:
+        """One step of both at once on normalised real pictures (N, 3, 32, 32); returns the discriminator's loss.
+
+        Goodfellow et al.'s losses (2014, arXiv:1406.2661), the generator's the one that does not saturate. Both take
+        their gradients at the same point, rather than in turns, because a method may hand over a network in which the
+        two halves cannot be told apart: what a generated picture should have been goes back through its pixels alone.
+        """
+        latents = [self._draw(len(pictures), drawn, pictures) for _ in range(2)]
+        with precision():
+            made, real = self._both(model, latents[0], pictures)
+        made = made.float()
+        shown = made.detach().requires_grad_()
+        with precision():
+            false = self._judged(model, shown, latents[1]).float()
+        loss = softplus(-real.float()).mean() + softplus(false).mean()
+        (wanted,) = torch.autograd.grad(softplus(-false).mean(), shown, retain_graph=True)
+        optimizer.zero_grad(set_to_none=True)
+        # a method may have frozen one of them
+        roots = [(loss, None), (made, wanted)]
+        live = [(root, gradient) for root, gradient in roots if root.requires_grad]
+        torch.autograd.backward([root for root, _ in live], [gradient for _, gradient in live])
+        optimizer.step()
+        return loss.detach()
+
+    def _draw(self, count: int, drawn: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+        return (2 * torch.rand(count, self.latent, 1, 1, generator=drawn) - 1).to(like)
+
+    def _halves(self, model: nn.Module) -> tuple[nn.Module, nn.Module] | None:
+        """Generator and discriminator where each can be called by itself."""
+        if self.part == "generator":
+            return model, self.opponent
+        if self.part == "discriminator":
+            return self.opponent, model
+        generator, discriminator = (getattr(model, name, None) for name in ("generator", "discriminator"))
+        if isinstance(generator, nn.Module) and isinstance(discriminator, nn.Module):
+            return generator, discriminator
+        return None
+
+    def _both(self, model: nn.Module, latents: torch.Tensor, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Pictures made of latent vectors, and the logits (N,) of other pictures."""
+        halves = self._halves(model)
+        if halves is not None:
+            return halves[0](latents), halves[1](pictures).flatten()
+        outputs = model(torch.cat([latents, pictures.flatten(1)[:, :, None, None]], dim=1))
+        return outputs[:, :3], outputs[:, 3, 0, 0]
+
+    def _judged(self, model: nn.Module, pictures: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """The logits (N,) of pictures; `latents` are for a network that must make some to judge any."""
+        halves = self._halves(model)
+        if halves is not None:
+            judged: torch.Tensor = halves[1](pictures).flatten()
+            return judged
+        return self._both(model, latents, pictures)[1]
+
+    def macs(self, model: nn.Module) -> int:
+        """Multiply-accumulates of a training step for one real picture, as the step above does them.
+
+        The generator runs forward once, and back at twice that. The discriminator does so for a real and a generated
+        picture, and once more back to the generated pixels: 3 G + 7 D. Where the halves cannot be told apart, both run
+        whenever one is needed: at most 7 (G + D).
+        """
+        halves = self._halves(model)
+        if halves is None:
+            return 7 * complexity.macs(model, self.task.input_shape)
+        return 3 * complexity.macs(halves[0], (self.latent, 1, 1)) + 7 * complexity.macs(halves[1], IMAGE)
+
+    # --------------------------------------------------------------------------------------------------------- judging
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module, dataset: Dataset, split: Split) -> dict[str, float]:
+        """`frechet_small` of a split's pictures and as many generated ones, lower is better.
+
+        A discriminator makes no pictures: it is judged by those of its opponent, which has learned from it. The latent
+        vectors are fixed (`LATENT_SEEDS`). SuiteError where the pictures are not finite.
+        """
+        generator, samples = model, split.images
+        if self.part == "discriminator":
+            generator = self.opponent.to(split.targets.device)
+            name = "val" if split is dataset.val else "test" if split is dataset.test else "train"
+            samples = self._latents(len(split), LATENT_SEEDS[name]).to(split.targets.device)
+        assert split.frames is not None, "the view of an adversarial task keeps the pictures"
+        network = _features(split.targets.device.type)
+        made, real = features.Moments(), features.Moments()
+        training = generator.training
+        generator.eval()
+        for start in range(0, len(split), BATCH):
+            batch = slice(start, start + BATCH)
+            pictures = generator(dataset.normalise(samples[batch])).float()[:, :3]
+            if not bool(pictures.isfinite().all()):
+                raise SuiteError(f"{self.task.name}: generated pictures are not finite; lower the learning rate")
+            made.add(network(pictures))
+            real.add(network(dataset.normalise(split.frames[batch])))
+        generator.train(training)
+        return {METRIC: features.frechet((made.mean, made.covariance), (real.mean, real.covariance))}
+
+
+@functools.cache
+def _features(device: str) -> features.Features:
+    return features.load(device)
