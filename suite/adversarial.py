@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -150,9 +150,7 @@ class Match:
         if self.part == "discriminator":
             return self.opponent, model
         generator, discriminator = (getattr(model, name, None) for name in ("generator", "discriminator"))
-        if isinstance(generator, nn.Module) and isinstance(discriminator, nn.Module):
-            return generator, discriminator
-        return None
+        return (generator, discriminator) if _runs(generator) and _runs(discriminator) else None
 
     def _both(self, model: nn.Module, latents: torch.Tensor, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Pictures made of latent vectors, and the logits (N,) of other pictures."""
@@ -210,6 +208,11 @@ class Match:
             real.add(network(dataset.normalise(split.frames[batch])))
         generator.train(training)
         return {METRIC: features.frechet((made.mean, made.covariance), (real.mean, real.covariance))}
+
+
+def _runs(half: object) -> TypeGuard[nn.Module]:
+    """Is it a network of its own? Of a traced one the halves are left as mere folders of their layers."""
+    return isinstance(half, nn.Module) and type(half).forward is not nn.Module.forward
 
 
 @functools.cache

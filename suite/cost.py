@@ -30,6 +30,20 @@ def dense_macs(task: str) -> int:
         return complexity.macs(registry.build_model(entry.model, entry.options), entry.input_shape)
 
 
+@functools.cache
+def step_macs(task: str) -> int:
+    """MACs of one training step of a task's dense network for one image, an opponent's among them; torch is loaded."""
+    entry = registry.task(task)
+    if entry.objective != "generation":
+        return 3 * dense_macs(task)
+    import torch
+
+    from suite.adversarial import Match
+
+    with torch.random.fork_rng(devices=[]):
+        return Match(entry).macs(registry.build_model(entry.model, entry.options))
+
+
 def method_epochs(hyperparameters: Mapping[str, Any]) -> float:
     """Epochs of fine-tuning that a setting asks for, by the names methods give them (the most: networks shrink)."""
     steps = float(hyperparameters.get("steps") or 1)
@@ -54,7 +68,7 @@ def training_macs(cell: Cell) -> float:
     elif cell.method != plan.DENSE:
         epochs = method_epochs(cell.hyperparameters) * recipe.finetune_share
     images = recipe.train_images or TRAINING_IMAGES.get(task.data, 50_000)
-    return 3.0 * dense_macs(cell.task) * images * epochs
+    return float(step_macs(cell.task)) * images * epochs
 
 
 def trained(cells: Iterable[Cell], artifacts: Path) -> frozenset[str]:

@@ -28,7 +28,7 @@ FEATURES = 64
 
 
 class Features(nn.Module):
-    """Images (N, 3, 32, 32) in [-1, 1] -> features (N, 64), 93,298 parameters with `classify`; a ReLU comes last."""
+    """Images (N, 3, 32, 32) in [-1, 1] -> features (N, 64); 92,738 parameters with `classify`; a ReLU comes last."""
 
     def __init__(self) -> None:
         super().__init__()
