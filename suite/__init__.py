@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from models import register_model as register_model
     from suite.bounds import Range as Range
+    from suite.data import Arrays as Arrays
     from suite.errors import SuiteError as SuiteError
     from suite.errors import Unsupported as Unsupported
     from suite.export import load_model as load_model
+    from suite.frames import Pictures as Pictures
     from suite.graphs import GraphNetwork as GraphNetwork
     from suite.graphs import portable as portable
+    from suite.metrics import Metric as Metric
     from suite.registry import register_method as register_method
-    from suite.registry import register_task as register_task
+    from suite.taskfiles import register_data as register_data
+    from suite.taskfiles import register_objective as register_objective
+    from suite.taskfiles import register_task as register_task
     from suite.tasks import Recipe as Recipe
     from suite.tasks import Task as Task
     from suite.workbench import Workbench as Workbench
@@ -23,20 +28,28 @@ if TYPE_CHECKING:
 _PLACES = {
     "register_model": "models",
     "Range": "suite.bounds",
+    "Arrays": "suite.data",
     "SuiteError": "suite.errors",
     "Unsupported": "suite.errors",
     "load_model": "suite.export",
+    "Pictures": "suite.frames",
     "GraphNetwork": "suite.graphs",
     "portable": "suite.graphs",
+    "Metric": "suite.metrics",
     "register_method": "suite.registry",
-    "register_task": "suite.registry",
+    "register_data": "suite.taskfiles",
+    "register_objective": "suite.taskfiles",
+    "register_task": "suite.taskfiles",
     "Recipe": "suite.tasks",
     "Task": "suite.tasks",
     "Workbench": "suite.workbench",
     "kept_channels": "suite.workbench",
 }
 __all__ = [
+    "Arrays",
     "GraphNetwork",
+    "Metric",
+    "Pictures",
     "Range",
     "Recipe",
     "SuiteError",
@@ -46,8 +59,10 @@ __all__ = [
     "kept_channels",
     "load_model",
     "portable",
+    "register_data",
     "register_method",
     "register_model",
+    "register_objective",
     "register_task",
 ]
 

@@ -230,6 +230,13 @@ def network(folder: Path | None, architecture: Mapping[str, Any] | None) -> tupl
     return model, (channels, height, width), "stored" if folder is not None else "random"
 
 
+def import_model(folder: Path | None, architecture: Mapping[str, Any] | None) -> None:
+    """Import what builds a stored or described network, where that is not ours; nothing is built."""
+    known = (facts(folder) or {}).get("architecture") if folder is not None else architecture
+    if isinstance(known, Mapping) and registry.outside("model", str(known.get("model"))) is not None:
+        registry.import_model(str(known["model"]))
+
+
 def random_input(batch_size: int, shape: tuple[int, int, int]) -> torch.Tensor:
     """Standard normal images (N, C, H, W), the same ones every time."""
     return torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(0))

@@ -361,7 +361,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     root = options.data or data.default_root()
     facts = [*machine.doctor(), ("data root", str(root))]
-    for name in data.SOURCES:
+    for name in data.names():
         there = data.is_there(name, root)
         facts.append((f"data {name}", "found" if there else f"missing: {data.how_to_get(name)}"))
     width = max(len(name) for name, _ in facts)
@@ -373,6 +373,6 @@ def _doctor(options: argparse.Namespace) -> int:
 def _download(options: argparse.Namespace) -> int:
     from suite import data
 
-    registry.lookup("data set", options.name, data.SOURCES, listing="python -m suite doctor")
+    registry.lookup("data set", options.name, dict.fromkeys(data.names()), listing="python -m suite doctor")
     print(data.download(options.name, options.data or data.default_root()))
     return 0

@@ -67,7 +67,9 @@ def training_macs(cell: Cell) -> float:
         pass
     elif cell.method != plan.DENSE:
         epochs = method_epochs(cell.hyperparameters) * recipe.finetune_share
-    images = recipe.train_images or TRAINING_IMAGES.get(task.data, 50_000)
+    part = registry.outside("data", task.data)
+    stated = part.arguments.get("images") if part is not None else None
+    images = recipe.train_images or stated or TRAINING_IMAGES.get(task.data, 50_000)
     return float(step_macs(cell.task)) * images * epochs
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate, pad
 
-from suite import frames
+from suite import frames, registry, taskfiles
 from suite.errors import DataError, said
 from suite.frames import Images, Pictures
 from suite.tasks import Recipe
@@ -83,7 +83,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a source delivers: images (N, H, W, C) uint8 and labels (N,), in the published order."""
+    """What a source delivers: images (N, H, W, C) uint8 and labels (N,), 0 to `classes` - 1, in the published order.
+
+    About `validation` of the training images, at most a fifth, are held out, the same share of each class. `source`
+    says in words where the data come from.
+    """
 
     x_train: Images
     y_train: npt.NDArray[np.int64]
@@ -105,17 +109,23 @@ def default_root(environment: Mapping[str, str] = os.environ) -> Path:
 @functools.lru_cache(maxsize=2)
 def load(name: str, root: Path, device: str) -> Dataset:
     """The data set `name` on `device`; DataError says which file is missing or damaged, and both ways to get it."""
-    found = SOURCES[name](name, root)
+    part = registry.outside("data", name)
+    if part is not None:
+        from suite import parts  # which needs the types of this module
+
+        found = parts.read_data(part, root)
+    else:
+        found = SOURCES[name](name, root)
     if isinstance(found, Pictures):
         return _unlabelled(name, found, device)
-    _check(name, found)
+    _check(name, found, channels=3 if part is None else found.x_train.shape[3])
     return _split(name, found, device)
 
 
-def _check(name: str, arrays: Arrays) -> None:
+def _check(name: str, arrays: Arrays, *, channels: int) -> None:
     for part in ("train", "test"):
         images, labels = getattr(arrays, f"x_{part}"), getattr(arrays, f"y_{part}")
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:
             raise DataError(f"{arrays.source}: x_{part} must be (N, H, W, 3) uint8, not {images.shape} {images.dtype}")
         if len(images) != len(labels) or len(images) == 0:
             raise DataError(f"{arrays.source}: x_{part} has {len(images)} images, y_{part} {len(labels)} labels")
@@ -131,9 +141,10 @@ def _split(name: str, arrays: Arrays, device: str) -> Dataset:
     held_out = stratified(arrays.y_train, min(arrays.validation, len(arrays.y_train) // 5))
     if not held_out.any():
         raise DataError(f"{arrays.source}: {len(arrays.y_train)} training images are too few to hold some out")
-    pixels = arrays.x_train[~held_out].reshape(-1, 3)
-    mean = torch.tensor([pixels[:, c].mean(dtype=np.float64) for c in range(3)], dtype=torch.float32)
-    std = torch.tensor([pixels[:, c].std(dtype=np.float64) for c in range(3)], dtype=torch.float32)
+    channels = arrays.x_train.shape[3]
+    pixels = arrays.x_train[~held_out].reshape(-1, channels)
+    mean = torch.tensor([pixels[:, c].mean(dtype=np.float64) for c in range(channels)], dtype=torch.float32)
+    std = torch.tensor([pixels[:, c].std(dtype=np.float64) for c in range(channels)], dtype=torch.float32)
 
     def split(images: Images, labels: npt.NDArray[np.int64]) -> Split:
         # (N, H, W, C) seen as (N, C, H, W) is channels_last already: no copy
@@ -144,8 +155,8 @@ def _split(name: str, arrays: Arrays, device: str) -> Dataset:
         train=split(arrays.x_train[~held_out], arrays.y_train[~held_out]),
         val=split(arrays.x_train[held_out], arrays.y_train[held_out]),
         test=split(np.ascontiguousarray(arrays.x_test), arrays.y_test),
-        mean=mean.view(1, 3, 1, 1).to(device),
-        std=std.clamp_min(1.0).view(1, 3, 1, 1).to(device),
+        mean=mean.view(1, -1, 1, 1).to(device),
+        std=std.clamp_min(1.0).view(1, -1, 1, 1).to(device),
         classes=arrays.classes,
         source=_without_folder(arrays.source),
         sha256=digest.hexdigest(),
@@ -258,6 +269,9 @@ def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
 
 def is_there(name: str, root: Path) -> bool:
     """Does the data root hold this data set? Its files are not opened."""
+    part = registry.outside("data", name)
+    if part is not None:
+        return all((root / each).exists() for each in part.files)
     if name == "carla":
         return frames.are_there(root)
     return name in EMBEDDED or any((root / each).exists() for each in (f"{name}.npz", *_FOLDERS.get(name, ())))
@@ -265,6 +279,9 @@ def is_there(name: str, root: Path) -> bool:
 
 def how_to_get(name: str) -> str:
     """What to do for a data set that is missing, in one line."""
+    part = registry.outside("data", name)
+    if part is not None:
+        return part.remedy
     return frames.REMEDY if name == "carla" else f"python -m suite download {name}"
 
 
@@ -274,6 +291,8 @@ def download(name: str, root: Path) -> str:
         return f"{name} {EMBEDDED[name]}: nothing to fetch"
     if name == "carla":
         raise DataError(f"carla {frames.REMEDY} (under {root})")
+    if registry.outside("data", name) is not None:
+        raise DataError(f"{name} is not fetched by the suite: {how_to_get(name)} (under {root})")
     try:
         root.mkdir(parents=True, exist_ok=True)
         for train in (True, False):
@@ -300,6 +319,13 @@ def _digits(name: str, root: Path) -> Arrays:
 
 #: Data sets that are always there, and where they come from.
 EMBEDDED = {"digits": "come with scikit-learn", "roadscenes": "are drawn by the suite"}
+
+
+def names() -> tuple[str, ...]:
+    """Every data set: ours, then those of task files."""
+    return tuple(name for kind, name in taskfiles.found().parts if kind == "data")
+
+
 #: How each data set is read: name, data root -> arrays.
 SOURCES: dict[str, Callable[[str, Path], Arrays | Pictures]] = {
     "cifar10": _cifar,

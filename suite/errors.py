@@ -21,6 +21,10 @@ class RegistrationError(SuiteError):
     """A method, model or task cannot be registered: a name given twice, a signature that is no schema."""
 
 
+class TaskError(SuiteError):
+    """A task's own file is at fault: its network, data or objective does not do what a task needs."""
+
+
 class DataError(SuiteError):
     """A data set is missing or damaged."""
 

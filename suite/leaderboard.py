@@ -194,7 +194,7 @@ def _planned(task: str, profile: str, seeds: Sequence[int]) -> dict[str, dict[in
 
 def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Record]) -> Board:
     task = registry.tasks().get(newest.task)
-    headline = _headline(HEADLINES.get(task.objective, "") if task else "", rows)
+    headline = _headline(HEADLINES.get(task.objective) or registry.decider(task.objective) if task else "", rows)
     measured_in = tuple(dict.fromkeys(setup for row in rows for setup in row.speeds))
     rows = [row.beside(measured_in) for row in rows]
     uses = Counter(setup for row in rows for setup in row.speeds)

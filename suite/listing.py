@@ -19,18 +19,31 @@ Entry = dict[str, Any]
 
 
 def _tasks() -> list[Entry]:
-    return [
-        {
-            "name": task.name,
-            "title": task.title,
-            "model": task.model,
-            "data": task.data,
-            "embedded": task.embedded,
-            "epochs": {profile: recipe.epochs for profile, recipe in task.recipes.items()},
-            "description": task.description,
-        }
-        for task in registry.tasks().values()
-    ]
+    """Every task; the file of one that is not ours is imported, to say whether it can be."""
+    entries: list[Entry] = []
+    for task in registry.tasks().values():
+        reason = None
+        try:
+            registry.import_task(task)
+        except RegistrationError as error:
+            reason = str(error)
+        entries.append(
+            {
+                "name": task.name,
+                "title": task.title,
+                "available": reason is None,
+                "reason": reason,
+                "model": task.model,
+                "data": task.data,
+                "objective": task.objective,
+                "embedded": task.embedded,
+                "epochs": {profile: recipe.epochs for profile, recipe in task.recipes.items()},
+                "description": task.description,
+            }
+        )
+    for name, reason in registry.unavailable_tasks().items():
+        entries.append({"name": name, "available": False, "reason": reason, "description": ""})
+    return entries
 
 
 def _methods() -> list[Entry]:

@@ -122,7 +122,10 @@ def _warm_up(ask: Ask) -> None:
     """Bring in what any network brings in: the thread pool, and the libraries' code for each kind of layer."""
     import torch
 
+    from suite import artifacts
+
     torch.set_num_threads(ask.threads)
+    artifacts.import_model(ask.folder, ask.architecture)  # and what a model's own package imports with it
     inputs = torch.randn(2, 3, 16, 16).contiguous(memory_format=torch.channels_last)
     model = warm_up_network().to(memory_format=torch.channels_last)
     with torch.inference_mode():

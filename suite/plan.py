@@ -71,16 +71,17 @@ class Cell:
 
 
 @functools.cache
-def _freshness(method: str, model: str, task: str) -> str:
-    return sha256_of([PROTOCOL, *(sources.meaning(Path(path)) for path in (method, model, task))])
+def _freshness(*files: str) -> str:
+    return sha256_of([PROTOCOL, *(sources.meaning(Path(path)) for path in files)])
 
 
 def freshness(task: Task, method: Method, base: str | None = None) -> str:
     """Hash of what the method's, model's and task's files do, and the protocol version (DESIGN section 8).
 
-    A method that starts from a `base` depends on that method's file too.
+    A method that starts from a `base` depends on that method's file too; a task on the files of a data set or an
+    objective that is registered elsewhere than in the suite.
     """
-    own = _freshness(method.path, str(registry.model_path(task.model)), task.path)
+    own = _freshness(method.path, str(registry.model_path(task.model)), task.path, *registry.part_files(task))
     if base is None:
         return own
     found = registry.base_of(base)

@@ -8,24 +8,26 @@ imported when its function is first called for.
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
-from suite import sources
-from suite.errors import RegistrationError, UsageError
+from suite import discovery, sources, taskfiles
+from suite.discovery import lookup as lookup
+from suite.errors import RegistrationError, TaskError, UsageError
+from suite.metrics import Metric
 from suite.sources import Hyperparameter, spell
+from suite.taskfiles import Part
+from suite.taskfiles import register_task as register_task
 from suite.tasks import Task
 
 #: The family of the uncompressed network: no method starts from it, every method does.
@@ -34,7 +36,6 @@ BASELINE = "baseline"
 BASE = "base"
 LONGEST_BASE = 1000
 
-T = TypeVar("T")
 MethodFunction = Callable[..., Any]
 
 
@@ -127,22 +128,9 @@ class Base:
         return entry.name + (":" + ",".join(shown) if shown else "")
 
 
-def lookup(kind: str, name: str, known: Mapping[str, T], *, listing: str) -> T:
-    """The entry called `name`; UsageError (exit 2) with the nearest name where there is none."""
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        hint = f"did you mean {near[0]!r}?"
-    else:
-        hint = f"choose one of {', '.join(sorted(known))}." if known else "it has none."
-    raise UsageError(f"unknown {kind} {name!r}: {hint} ({listing})")
-
-
 # ---------------------------------------------------------------------------------------------------------- decorators
 
 _functions: dict[tuple[str, str], MethodFunction] = {}
-_tasks: dict[str, Task] = {}
 
 
 def register_method(
@@ -163,23 +151,6 @@ def register_method(
     return bind
 
 
-def register_task(name: str) -> Callable[[Callable[[], Task]], Callable[[], Task]]:
-    """Register a task: the function returns a `Task`; its docstring is the task's description.
-
-    Raises RegistrationError where another file has registered the name already.
-    """
-
-    def bind(build: Callable[[], Task]) -> Callable[[], Task]:
-        path = build.__code__.co_filename
-        known = _tasks.get(name)
-        if known is not None and known.path != path:
-            raise RegistrationError(f"task {name!r} is registered twice: in {known.path} and in {path}; rename one")
-        _tasks[name] = replace(build(), name=name, description=inspect.getdoc(build) or "", path=path)
-        return build
-
-    return bind
-
-
 # ----------------------------------------------------------------------------------------------------------- discovery
 
 
@@ -196,7 +167,7 @@ def catalogue() -> Catalogue:
     """Read every file of `methods/` and of the entry-point group `prunemark.methods`; nothing is imported."""
     methods: dict[str, Method] = {}
     unavailable: dict[str, str] = {}
-    for module, path in _method_files():
+    for module, path in discovery.modules("methods", "prunemark.methods"):
         try:
             if path is None:
                 raise RegistrationError(f"an installed package names {module} as its methods, but it is not there")
@@ -269,36 +240,6 @@ def _check_points(method: Method) -> None:
             raise RegistrationError(f"{method.origin}: a point does not fit the signature: {error}") from error
 
 
-def _method_files() -> Iterator[tuple[str, Path | None]]:
-    for module, path in _package_files("methods"):
-        yield f"methods.{module}", path
-    for module in dict.fromkeys(entry.module for entry in importlib.metadata.entry_points(group="prunemark.methods")):
-        yield module, _locate(module)
-
-
-def _package_files(package: str) -> Iterator[tuple[str, Path]]:
-    """Module name and path of every file of a package that lies beside `suite`, but those that start with `_`."""
-    folder = Path(__file__).parent.parent / package
-    for path in sorted(folder.glob("*.py")):
-        if not path.name.startswith("_"):
-            yield path.stem, path
-
-
-def _locate(module: str) -> Path | None:
-    """The file of a module of another package, found without importing its parents."""
-    head, *rest = module.split(".")
-    spec = importlib.util.find_spec(head)
-    if spec is None or spec.origin is None:
-        return None
-    if not rest:
-        return Path(spec.origin)
-    path = Path(spec.origin).parent.joinpath(*rest)
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.exists():
-            return candidate
-    return None
-
-
 def base_of(text: str) -> Base:
     """The base that a `base` hyperparameter names; UsageError where there is none."""
     return Base.parse(text, method)
@@ -348,52 +289,110 @@ def _unimportable(entry: Method, error: Exception) -> RegistrationError:
     return RegistrationError(f"{entry.path} cannot be imported: {type(error).__name__}: {error}")
 
 
-@functools.cache
-def _discover_tasks() -> None:
-    for module, _ in _package_files("suite/tasks"):
-        importlib.import_module(f"suite.tasks.{module}")
-    for entry in importlib.metadata.entry_points(group="prunemark.tasks"):
-        try:
-            entry.load()
-        except RegistrationError:
-            raise
-        except Exception as error:
-            raise RegistrationError(f"the tasks of {entry.value} cannot be imported: {type(error).__name__}: {error}; "
-                                    "mend or uninstall that package") from error  # fmt: skip
+def forget() -> None:
+    """Look again at the next question: a package has been installed, or a file changed."""
+    catalogue.cache_clear()
+    taskfiles.forget()
+
+
+# --------------------------------------------------------------------------------------------------- tasks and parts
 
 
 def tasks() -> dict[str, Task]:
-    """Every registered task by name, in order of registration."""
-    _discover_tasks()
-    return dict(_tasks)
+    """Every task that can be used by name, in order of registration; `unavailable_tasks` has the others."""
+    return dict(taskfiles.found().tasks)
+
+
+def unavailable_tasks() -> dict[str, str]:
+    """Why a task, or a module of tasks, cannot be used; by name."""
+    return dict(taskfiles.found().unavailable)
 
 
 def task(name: str) -> Task:
-    """The task called `name`; UsageError with the nearest name where there is none."""
+    """The task called `name`; UsageError with the nearest name where there is none, or the reason if it has a fault."""
+    unavailable = taskfiles.found().unavailable
+    if name in unavailable and name not in tasks():
+        raise UsageError(f"task {name!r} is unavailable: {unavailable[name]}")
     return lookup("task", name, tasks(), listing="python -m suite list tasks")
 
 
+def import_task(entry: Task) -> None:
+    """Import the whole file of a task that is not ours; RegistrationError says why it cannot be."""
+    module = taskfiles.found().modules.get(entry.path)
+    if module is not None:
+        taskfiles.import_whole(module, Path(entry.path))
+
+
+def outside(kind: str, name: str) -> Part | None:
+    """The `model`, `data` or `objective` of that name, where a task file registers it; None for ours."""
+    return taskfiles.found().outside(kind, name)
+
+
+def metrics() -> Mapping[str, Metric]:
+    """The metrics that task files declare, by name."""
+    return taskfiles.found().metrics
+
+
+def metric(name: str) -> Metric:
+    """The quality metric of that name, ours or a task file's."""
+    from suite.rows import OURS
+
+    return OURS[name] if name in OURS else metrics()[name]
+
+
+def decider(objective: str) -> str:
+    """The metric that decides by an objective of a task file; empty for ours."""
+    part = outside("objective", objective)
+    return part.metrics[0] if part is not None else ""
+
+
+def part_files(entry: Task) -> tuple[str, ...]:
+    """The files of a task's data and objective, as far as task files register them: its cells depend on them too."""
+    parts = [outside(kind, name) for kind, name in (("data", entry.data), ("objective", entry.objective))]
+    return tuple(dict.fromkeys(str(part.path) for part in parts if part is not None and str(part.path) != entry.path))
+
+
 def model_path(name: str) -> Path:
-    """The file that registers the model `name`, found by reading `models/`."""
-    for path, found in _model_names().items():
-        if name in found:
-            return path
-    known = {each: each for names in _model_names().values() for each in names}
-    lookup("model", name, known, listing="see models/")
-    raise AssertionError("unreachable: lookup raises for an unknown model")
+    """The file that registers the model `name`, found by reading."""
+    return _model(name).path
 
 
-@functools.cache
-def _model_names() -> dict[Path, tuple[str, ...]]:
-    return {
-        path: tuple(call["name"] for call, _ in sources.decorated(path, "register_model", ("name",)))
-        for _, path in _package_files("models")
-    }
+def _model(name: str) -> Part:
+    known = {each: part for (kind, each), part in taskfiles.found().parts.items() if kind == "model"}
+    return lookup("model", name, known, listing="it lies in models/, or in a package that is not installed here")
 
 
 def build_model(name: str, options: Mapping[str, Any]) -> Any:
-    """A freshly initialised network: `models/` is imported now, torch with it."""
-    path = model_path(name)
-    importlib.import_module(f"models.{path.stem}")
+    """A freshly initialised network: its file is imported now, torch with it.
+
+    TaskError where a file that is not ours cannot be imported or builds no network with a `head`.
+    """
+    part = _model(name)
     models = importlib.import_module("models")
-    return models.MODELS[name](**options)
+    if outside("model", name) is None:
+        importlib.import_module(part.module)
+        return models.MODELS[name](**options)
+    import_model(name)
+    model = models.MODELS[name](**options)
+    nn = importlib.import_module("torch.nn")
+    if not isinstance(model, nn.Module):
+        raise TaskError(f"{part.origin}: model {name!r} is a {type(model).__name__}: return a torch.nn.Module")
+    if not isinstance(getattr(model, "head", None), nn.Module):
+        raise TaskError(f"{part.origin}: model {name!r} has no `head`: give its last layer that name, so that methods "
+                        "know which outputs the task fixes")  # fmt: skip
+    return model
+
+
+def import_model(name: str) -> None:
+    """Import the file of a model, and its package, where it is not ours; TaskError where that fails."""
+    part = outside("model", name)
+    if part is None:
+        return
+    models = importlib.import_module("models")
+    if name not in models.MODELS:
+        try:
+            taskfiles.import_whole(part.module, part.path)
+        except RegistrationError as error:
+            raise TaskError(str(error)) from error
+    if name not in models.MODELS:
+        raise TaskError(f"{part.path} did not register model {name!r} when it was imported")

@@ -6,30 +6,20 @@ import functools
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from suite import plan, registry
 from suite.errors import SuiteError
+from suite.metrics import Metric as Metric
 from suite.records import Record, Scalar, canonical, sha256_of
 from suite.setups import STATES, Measurement, Setup, State, cost_beside, placed, setup_of
 from suite.sources import spell
 from suite.stats import student_t
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric's name on the pages, its direction, and the unit it is shown in (`kind`)."""
-
-    name: str
-    label: str
-    kind: Literal["percent", "number", "decibel", "count", "bytes"]
-    higher_is_better: bool
-
-
 #: What a model is judged by, in the order of the columns. A new metric is a row here or in COSTS.
-QUALITY = {
+OURS = {
     metric.name: metric
     for metric in (
         Metric("top1", "Top-1", "percent", True),
@@ -42,6 +32,22 @@ QUALITY = {
         Metric("frechet_small", "Fréchet (small)", "number", False),  # of our classifier: no FID
     )
 }
+
+
+class _Quality(Mapping[str, Metric]):
+    """Our metrics, then those that task files declare, whatever is installed when it is asked."""
+
+    def __getitem__(self, name: str) -> Metric:
+        return OURS[name] if name in OURS else registry.metrics()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*OURS, *registry.metrics()))
+
+    def __len__(self) -> int:
+        return len(OURS) + len(registry.metrics())
+
+
+QUALITY: Mapping[str, Metric] = _Quality()
 #: What it costs.
 COSTS = {
     metric.name: metric

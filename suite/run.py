@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite import artifacts, complexity, data, gallery, machine, pictures, plan, registry
+from suite import artifacts, complexity, data, gallery, machine, parts, pictures, plan, registry
 from suite.adversarial import OPPONENT
 from suite.data import Dataset
-from suite.errors import ArtifactError, DataError, RecordError, SuiteError, Unsupported
-from suite.evaluate import OBJECTIVES, Objective, evaluate
+from suite.errors import ArtifactError, DataError, RecordError, SuiteError, TaskError, Unsupported
+from suite.evaluate import Objective, evaluate
 from suite.graphs import GraphNetwork
 from suite.plan import Cell
 from suite.progress import Progress
@@ -73,16 +73,17 @@ class Prepared:
 
 
 def prepare(task_name: str, profile: str, places: Places, device: str) -> Prepared:
-    """Load what a task needs; DataError where its data set is missing or damaged."""
+    """Load what a task needs; DataError where its data set is missing or damaged, TaskError where its file is wrong."""
     task = registry.task(task_name)
     recipe = task.recipes[profile]
     dataset = data.load(task.data, places.data, device).capped(recipe)
-    objective = OBJECTIVES[task.objective].of(task)
+    objective = parts.objective(task.objective).of(task)
     if objective.match is not None:
         dataset = objective.match.view(dataset)
     found = tuple(dataset.train.images.shape[1:])
     if found != task.input_shape:
         raise DataError(f"{dataset.source} holds images of {found}, {task.name} takes {task.input_shape}")
+    parts.try_out(task, dataset, device)
     return Prepared(task, recipe, dataset, objective)
 
 
@@ -221,7 +222,8 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
 
     A cell with a `base` starts from that cell's stored model, which must have been run before.
     A method that fails, refuses or runs out of memory gives a record with that status and the reason. What is wrong
-    with the machine or the data (DataError, RecordError) is raised: it is no fault of the cell.
+    with the machine, the data or the task's own file (RecordError, DataError, TaskError) is raised: it is no fault of
+    the cell.
     """
     ready = prepare(cell.task, cell.profile, places, device)
     common = blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}") | {
@@ -234,7 +236,7 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
         common["checkpoint_sha256"] = start.sha256
         common["base_cell"] = cell.base.key if cell.base is not None else None
         return Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
-    except (RecordError, DataError):
+    except (RecordError, DataError, TaskError):
         raise
     except Unsupported as error:
         return Record(**common, status="unsupported", reason=_one_line(error))

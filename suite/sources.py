@@ -7,9 +7,10 @@ import builtins
 import functools
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from suite.bounds import Range, by_name
@@ -98,24 +99,43 @@ def decorated(
     path: Path, decorator: str, required: tuple[str, ...]
 ) -> Iterator[tuple[dict[str, Any], ast.FunctionDef]]:
     """Each top-level function under `@decorator(...)`, with the decorator's arguments evaluated (the first: `name`)."""
-    names: dict[str, Any] = dict(SAFE)
+    for values, node in registered(path, decorator, required):
+        if isinstance(node, ast.FunctionDef):
+            yield values, node
+
+
+def registered(
+    path: Path,
+    decorator: str,
+    required: tuple[str, ...],
+    *,
+    known: Mapping[str, Any] = MappingProxyType({}),
+    unread: tuple[str, ...] = (),
+) -> Iterator[tuple[dict[str, Any], ast.FunctionDef | ast.ClassDef]]:
+    """The same of functions and classes.
+
+    Beside literals and constants of the file the arguments may use what is `known`; those `unread` are left out.
+    """
+    names: dict[str, Any] = SAFE | dict(known)
     for node in parse(path).body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             try:
                 names[node.targets[0].id] = _evaluate(node.value, names)
             except Exception:  # not a constant: no decorator may use it
                 continue
-        if not isinstance(node, ast.FunctionDef):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
             continue
         for call in node.decorator_list:
             if isinstance(call, ast.Call) and _last_name(call.func) == decorator:
-                yield _arguments(call, names, path, required), node
+                yield _arguments(call, names, path, required, unread), node
 
 
-def _arguments(call: ast.Call, names: dict[str, Any], path: Path, required: tuple[str, ...]) -> dict[str, Any]:
+def _arguments(
+    call: ast.Call, names: dict[str, Any], path: Path, required: tuple[str, ...], unread: tuple[str, ...]
+) -> dict[str, Any]:
     given = dict(zip(("name",), call.args, strict=False)) | {word.arg or "**": word.value for word in call.keywords}
     try:
-        values = {name: _evaluate(node, names) for name, node in given.items()}
+        values = {name: _evaluate(node, names) for name, node in given.items() if name not in unread}
     except Exception as error:
         raise RegistrationError(
             f"{path}:{call.lineno}: the arguments of {_last_name(call.func)} must be literals or constants "
@@ -207,9 +227,49 @@ def _range(node: ast.expr, where: str) -> Range:
 def meaning(path: Path) -> str:
     """SHA-256 of what a file does: its syntax tree without docstrings, and so without comments and layout.
 
-    The same on every Python version: empty fields, which versions differ in, are left out.
+    The same on every Python version: empty fields, which versions differ in, are left out. A file of another package
+    stands for all of that package that it imports.
     """
-    return _meaning(path, frozenset())
+    if _foreign(path) is None:
+        return _meaning(path, frozenset())
+    texts = [f"{each.name}:{_canonical(parse(each))}" for each in sorted(family(path))]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def family(path: Path) -> tuple[Path, ...]:
+    """A file and those that it shares code with, itself first: of its folder, in another package of all of it."""
+    found = [path]
+    for each in found:  # grows on the way
+        found += [sibling for sibling in _relatives(parse(each), each) if sibling not in found]
+    return tuple(found)
+
+
+def _relatives(tree: ast.Module, path: Path) -> list[Path]:
+    root = _foreign(path)
+    if root is None:
+        return _own_siblings(tree, path)
+    parents = path.relative_to(root.parent).parent.parts
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = parents[: len(parents) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    places = [root.parent.joinpath(*name.split(".")) for name in sorted(set(names)) if name.split(".")[0] == root.name]
+    files = [file for place in places for file in (place.with_name(f"{place.name}.py"), place / "__init__.py")]
+    return [file for file in files if file.is_file() and file != path]
+
+
+def _foreign(path: Path) -> Path | None:
+    """The outermost package folder of a file that belongs to a package other than ours."""
+    root = None
+    for folder in path.parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        root = folder
+    return root if root is not None and root.parent != Path(__file__).parents[1] else None
 
 
 def _meaning(path: Path, above: frozenset[Path]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from suite import plan, registry, sources
+from suite import plan, registry
 from suite.records import Record, cell_key, now
 
 ROOT = Path(__file__).parents[1]
@@ -132,8 +132,6 @@ def write_package(
 @contextlib.contextmanager
 def installed(folder: Path) -> Iterator[Path]:
     """The distribution of `folder` is found by this process, and forgotten afterwards."""
-    registry.tasks()
-    before = dict(registry._tasks)
     sys.path.insert(0, str(folder))
     _forget()
     try:
@@ -143,15 +141,13 @@ def installed(folder: Path) -> Iterator[Path]:
         ours = {path.name for path in folder.iterdir()}
         for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
             del sys.modules[name]
-        registry._tasks.clear()
-        registry._tasks.update(before)
         _forget()
 
 
 def _forget() -> None:
     importlib.invalidate_caches()
-    for cached in (registry.catalogue, registry._discover_tasks, plan.current_freshness, sources.parse):
-        cached.cache_clear()
+    registry.forget()
+    plan.current_freshness.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,61 @@
+"""Where things are looked for: files beside our own, modules that installed packages name, the nearest known name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from suite.errors import UsageError
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[1]
+
+
+def lookup(kind: str, name: str, known: Mapping[str, T], *, listing: str) -> T:
+    """The entry called `name`; UsageError (exit 2) with the nearest name where there is none."""
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    else:
+        hint = f"choose one of {', '.join(sorted(known))}." if known else "it has none."
+    raise UsageError(f"unknown {kind} {name!r}: {hint} ({listing})")
+
+
+def modules(package: str, group: str) -> Iterator[tuple[str, Path | None]]:
+    """Name and file of every module of our `package`, then of those that the entry points of `group` name.
+
+    A file whose name starts with `_` is what others share; None stands for a module that is not there.
+    """
+    for path in package_files(package):
+        yield f"{package}.{path.stem}", path
+    for module in dict.fromkeys(entry.module for entry in importlib.metadata.entry_points(group=group)):
+        yield module, locate(module)
+
+
+def package_files(package: str) -> Iterator[Path]:
+    """Every file of a package of ours, but those that start with `_`."""
+    for path in sorted(ROOT.joinpath(*package.split(".")).glob("*.py")):
+        if not path.name.startswith("_"):
+            yield path
+
+
+def locate(module: str) -> Path | None:
+    """The file of a module of another package, found without importing its parents."""
+    head, *rest = module.split(".")
+    spec = importlib.util.find_spec(head)
+    if spec is None or spec.origin is None:
+        return None
+    if not rest:
+        return Path(spec.origin)
+    path = Path(spec.origin).parent.joinpath(*rest)
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return None
