@@ -57,7 +57,8 @@ class Report:
 def check(results: Path) -> Report:
     """Every check on a results folder; nothing in it is run, nothing is written."""
     entries, problems = read(results)
-    errors, warnings = [*problems, *machine.damaged(results)], []
+    errors = [*problems, *machine.damaged(results)]
+    warnings: list[Problem] = []
     known = {path.stem for path in (results / "machines").glob("*.json")}
     for each in CHECKS:
         found = [Problem(entry.path, entry.line, reason, each.name) for entry, reason in each.find(entries)]
@@ -149,9 +150,9 @@ def _parameters(entries: Sequence[Entry]) -> Found:
         stated = entry.record.metrics.get("parameters")
         if stated is None or own.precision != "fp32":  # INT8 graphs have their BatchNorm folded
             continue
-        loose = 0
+        loose = 0.0
         if dense is not None:
-            loose = max(0, (entry.record.metrics.get("dense_parameters") or 0) - dense.parameters)
+            loose = max(0.0, (entry.record.metrics.get("dense_parameters") or 0) - dense.parameters)
         if stated < own.parameters or (dense is not None and stated > own.parameters + loose):
             yield entry, f"parameters {stated:,}, but its layers have {own.parameters:,}"
 

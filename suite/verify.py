@@ -1,7 +1,7 @@
 """Measure a published record again, on this machine: do the two agree within both intervals?
 
-An accuracy is that of the stored model, evaluated once more, where it is the record's own (it started from the same dense
-checkpoint and data); otherwise the cell is trained again. A cost is measured again as any row is. On another
+An accuracy is that of the stored model, evaluated once more, where it is the record's own (it started from the same
+dense checkpoint and data); otherwise the cell is trained again. A cost is measured again as any row is. On another
 machine ratios are compared, never seconds or bytes.
 """
 
