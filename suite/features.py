@@ -4,7 +4,11 @@ The formula is that of Heusel et al. 2017 (arXiv:1706.08500), the classifier our
 images: 64 features of 32x32 pixels, where theirs is an Inception network with 2,048. So `frechet_small` is no FID, and
 compares with no number but another `frechet_small` over as many images.
 
-`python -m suite.features --data DIR` trains the classifier again: a minute or two on one core.
+`python -m suite.features --data DIR` trains the classifier again, in about four minutes on one core. Ours is right on
+72.4 % of CIFAR-10's test split. Another kind of processor rounds otherwise, so its file will have another hash.
+
+Distances to the 10,000 test images: as many training images 0.007, with one class missing 0.07, one class alone 3.5,
+blurred fourfold 8.9, uniform noise 14.7, an untrained generator's 19.0.
 """
 
 from __future__ import annotations
