@@ -171,7 +171,8 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
     def page(file: str, template: str, /, **context: Any) -> None:
         _write(to / file, templates.get_template(template).render(common | context))
 
-    described = _write_exports(found, to)
+    _write_exports(found, to)
+    described = _write_description(found, to)
     compared = study_pages.study_pages(studies().values(), records, found.cells.keys())
     for each in compared:
         page(pages.page_name("study", each.study.name), "study.html", page_of=each)
@@ -218,15 +219,19 @@ def _write_shard(to: Path, name: str, content: Any) -> None:
     _write(to / "data" / f"{name}.js", f"prunemark.add({pages.script_json(name)},{pages.script_json(content)});\n")
 
 
-def _write_exports(found: Leaderboard, to: Path) -> Markup:
-    """Write the leaderboard as data; returns its description as JSON that is inert inside a script."""
+def _write_exports(found: Leaderboard, to: Path) -> None:
     lines = [exports.flat(row, board) for board in found.boards for row in board.rows]
-    table = exports.csv_text(lines)
-    _write(to / "leaderboard.csv", table)
+    _write(to / "leaderboard.csv", exports.csv_text(lines))
     rows_ = ",\n".join(map(pages.script_json, lines))
     _write(to / "leaderboard.json", f'{{"schema":1,"license":"CC-BY-4.0","rows":[\n{rows_}\n]}}\n')
+
+
+def _write_description(found: Leaderboard, to: Path) -> Markup:
+    """Describe the leaderboard.csv that was written; returns the JSON-LD, inert inside a script."""
+    table = (to / "leaderboard.csv").read_bytes().decode()
+    columns = table.partition("\r\n")[0].split(",")
     newest = max((board.newest for board in found.boards), default="")
-    description = croissant.description(table, list(lines[0]) if lines else ["task"], created=newest)
+    description = croissant.description(table, columns, created=newest)
     _write(to / "croissant.json", json.dumps(description, indent=1) + "\n")
     return Markup(pages.script_json(description))
 
