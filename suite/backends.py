@@ -1,4 +1,4 @@
-"""Compilers and runtimes on the CPU: torch.compile and ONNX Runtime, each with a proof that it does what it says.
+"""Compilers and runtimes: torch.compile, and on the CPU ONNX Runtime, each with a proof that it does what it says.
 
 A compiled network is one graph, compiled before the clock starts and never again: anything else is an error. An INT8
 network counts as such where its layers call INT8 kernels: what a backend computes in float32 between a quantization and
@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from suite.cuda import HALVES
 from suite.errors import SuiteError, Unsupported, said
 from suite.records import write_atomically
 
@@ -33,6 +34,8 @@ INPUT, OUTPUT = "images", "outputs"
 #: Largest difference from the eager network, as a share of its largest output (float32), or of the outputs' norm (INT8:
 #: a sum rounded the other way is one step of a scale; a wrong scale or a saturated sum is far more).
 FLOAT_TOLERANCE = 1e-4
+#: The same of networks that compute in half precision, whose every rounding is 5e-4 (fp16) or 4e-3 (bf16).
+HALF_TOLERANCES = {torch.float16: 0.02, torch.bfloat16: 0.1}
 INT8_TOLERANCE = 0.1
 #: All but this share of an INT8 network's quantized layers must call an INT8 kernel, or all but one of several: ONNX
 #: Runtime computes a last layer in float32 whose output nothing quantizes.
@@ -68,10 +71,19 @@ def int8_layers(model: nn.Module) -> int:
 
 
 def check_precision(model: nn.Module, precision: str | None) -> None:
-    """SuiteError where the network does not compute in the precision that its row says (None: any)."""
+    """SuiteError where the stored network is not what a row of that precision measures (None: any).
+
+    Half precisions are made of a float32 network, by `cuda.dtype_of`.
+    """
     found = "int8" if int8_layers(model) else "fp32"
-    if precision not in (None, found):
+    wanted = "fp32" if precision in HALVES else precision
+    if wanted not in (None, found):
         raise SuiteError(f"the network computes in {found}: measure it in rows of that precision")
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """By how much the outputs of a network that computes in `dtype` may differ, as a share of the largest."""
+    return HALF_TOLERANCES.get(dtype, FLOAT_TOLERANCE)
 
 
 def check_outputs(expected: torch.Tensor, found: torch.Tensor, *, int8: bool, where: str) -> float:
@@ -80,7 +92,7 @@ def check_outputs(expected: torch.Tensor, found: torch.Tensor, *, int8: bool, wh
     if int8:
         relative, limit = float(difference.norm() / expected.norm()), INT8_TOLERANCE
     else:
-        relative, limit = float(difference.abs().max() / expected.abs().max()), FLOAT_TOLERANCE
+        relative, limit = float(difference.abs().max() / expected.float().abs().max()), tolerance(expected.dtype)
     if not relative <= limit:  # NaN is no agreement
         raise SuiteError(f"{where} computes something else: outputs differ by {relative:.2g}, {limit:g} is allowed")
     return relative
@@ -107,23 +119,18 @@ def compiling(cache: Path) -> Iterator[None]:
 def compile_network(model: nn.Module, inputs: torch.Tensor, *, check: bool = True) -> tuple[Run, Kernels]:
     """The network compiled for inputs of exactly this shape, its weights frozen into the code; inside `compiling`.
 
-    Call it in the mode (inference) in which the network runs later. Unsupported where there is no C++ compiler, or an
-    INT8 network would be simulated; SuiteError where it does not become one graph, or computes something else.
+    Call it in the mode (inference) in which the network runs later. Unsupported where there is no C++ compiler (on
+    CUDA: no Triton), or an INT8 network would be simulated; SuiteError where it does not become one graph, or computes
+    something else.
     """
     layers = int8_layers(model)
     if layers:
         importlib.import_module(INT8_FUSION)
     from torch._dynamo import exc
     from torch._dynamo.utils import counters
-    from torch._inductor import config, cpp_builder
-    from torch._inductor.exc import InvalidCxxCompiler
+    from torch._inductor import config
 
-    try:
-        cpp_builder.get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise Unsupported(
-            "torch.compile needs a C++ compiler and there is none: install g++ or clang++, or name one in CXX"
-        ) from error
+    _require_compiler(inputs.device.type)
     counters.clear()
     compiled: Run = torch.compile(model, fullgraph=True, dynamic=False)
     try:
@@ -149,6 +156,27 @@ def compile_network(model: nn.Module, inputs: torch.Tensor, *, check: bool = Tru
         check_outputs(model(inputs[few]), outputs[few], int8=layers > 0, where="torch.compile")  # type: ignore[index]
     gc.collect()  # graphs and source text of the compilation
     return compiled, Kernels(called, layers).check()
+
+
+def _require_compiler(device: str) -> None:
+    """Unsupported, with the remedy, where torch.compile has nothing to make code with."""
+    if device == "cuda":
+        from torch.utils._triton import has_triton
+
+        if not has_triton():
+            raise Unsupported(
+                "torch.compile needs Triton on CUDA, and a GPU of compute capability 7.0 or above: pip install triton"
+            )
+        return
+    from torch._inductor import cpp_builder
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise Unsupported(
+            "torch.compile needs a C++ compiler and there is none: install g++ or clang++, or name one in CXX"
+        ) from error
 
 
 def _root(error: BaseException) -> BaseException:

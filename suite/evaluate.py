@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from suite.adversarial import METRIC, Match
+from suite.cuda import full_float32
 from suite.data import Dataset, Split, batches
 from suite.errors import Unsupported
 from suite.tasks import Recipe, Task
@@ -125,8 +126,9 @@ def evaluate(model: nn.Module, dataset: Dataset, split: Split, objective: Object
     training = model.training
     model.eval()
     totals: dict[str, float] = {}
-    for inputs, targets in batches(dataset, split, objective.batch_size):
-        for name, value in objective.sums(model(inputs).float(), targets).items():
-            totals[name] = totals.get(name, 0.0) + float(value)
+    with full_float32():
+        for inputs, targets in batches(dataset, split, objective.batch_size):
+            for name, value in objective.sums(model(inputs).float(), targets).items():
+                totals[name] = totals.get(name, 0.0) + float(value)
     model.train(training)
     return {name: total / len(split) for name, total in totals.items()}

@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from suite import stats
+from suite import cuda, stats
+from suite.cuda import Reading, Readings
 from suite.stats import Pair
 
 UNTIMED_PASSES = 5
@@ -60,7 +61,8 @@ class Timing:
 
     `blind` are pairs of the dense network and the compressed one with redrawn weights, `eager` pairs of the dense
     network run eagerly and the compressed one as the row runs it; `others_cpu` is the share of the machine's processor
-    time that went to other processes meanwhile, None where the system does not tell.
+    time that went to other processes meanwhile, None where the system does not tell. `readings` are the GPU's state
+    after each block of the pairs, None on the CPU.
     """
 
     pairs: list[Pair]
@@ -68,6 +70,7 @@ class Timing:
     eager: list[Pair]
     schedule: Schedule
     others_cpu: float | None
+    readings: list[Readings] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,25 +85,36 @@ class Ask:
     schedule: Schedule | None = None
 
 
+#: Another clock than the host's: seconds from the start of `launch(passes)`, which need not wait, to the passes' end.
+Clock = Callable[[Callable[[int], object], int], float]
+
+
 @dataclass(frozen=True)
 class Network:
     """A network and its input, ready to run: whatever compiles it has compiled it.
 
-    `model(inputs)` is a pass, `finish` returns when the device has done all that was asked of it.
+    `model(inputs)` is a pass, `finish` returns when the device has done all that was asked of it. Without a `clock` of
+    its own the host's counts, from before the first pass until `finish` returns.
     """
 
     model: Callable[[torch.Tensor], object]
     inputs: torch.Tensor
     finish: Callable[[], object]
+    clock: Clock | None = None
 
-    def run(self, passes: int) -> None:
+    def launch(self, passes: int) -> None:
         model, inputs = self.model, self.inputs
         for _ in range(passes):
             model(inputs)
+
+    def run(self, passes: int) -> None:
+        self.launch(passes)
         self.finish()
 
     def time(self, passes: int) -> float:
         """Seconds per pass of so many passes in a row."""
+        if self.clock is not None:
+            return self.clock(self.launch, passes) / passes
         start = time.perf_counter()
         self.run(passes)
         return (time.perf_counter() - start) / passes
@@ -111,13 +125,14 @@ class Networks:
     """What is timed: two networks, and those of the control pairs beside them.
 
     `redrawn` is the compressed network with other weights (the value-blind control), `eager` the dense one as it is
-    without a compiler; None leaves the control out.
+    without a compiler; None leaves the control out. `watch` reads the GPU's state after each block of the pairs.
     """
 
     dense: Network
     compressed: Network
     redrawn: Network | None = None
     eager: Network | None = None
+    watch: Callable[[], Reading | None] | None = None
 
     @property
     def controls(self) -> int:
@@ -135,7 +150,7 @@ def measure(benchmark: Any, networks: Networks, ask: Ask) -> Timing:
     """Time the networks through pytest-benchmark's fixture, inside a `quiet_process`.
 
     The compressed network's times are pytest-benchmark's own, the dense one's are taken by the same clock in its
-    `setup` and `teardown`.
+    `setup` and `teardown`. Networks with a clock of their own are timed by that, in rounds that pytest-benchmark runs.
     """
     started = time.perf_counter()
     with torch.inference_mode():
@@ -146,7 +161,7 @@ def measure(benchmark: Any, networks: Networks, ask: Ask) -> Timing:
             for network, untimed in zip((networks.dense, networks.compressed), schedule.untimed, strict=True):
                 network.run(max(1, untimed))
         before = cpu_times()
-        pairs = _pairs(benchmark, networks.dense, networks.compressed, schedule, ask.cold)
+        pairs, readings = _pairs(benchmark, networks, schedule, ask.cold)
         blind: list[Pair] = []
         if networks.redrawn is not None:
             networks.redrawn.run(max(1, schedule.untimed[1]))
@@ -160,7 +175,7 @@ def measure(benchmark: Any, networks: Networks, ask: Ask) -> Timing:
                 timed=(block.timed, schedule.timed[1]),
             )
             beside = _controls(networks.eager, networks.compressed, other, ask.cold)
-        return Timing(pairs, blind, beside, schedule, others_share(before, cpu_times()))
+        return Timing(pairs, blind, beside, schedule, others_share(before, cpu_times()), readings)
 
 
 @contextlib.contextmanager
@@ -171,13 +186,11 @@ def quiet_process(ask: Ask) -> Iterator[None]:
     """
     torch.set_flush_denormal(True)
     torch.set_num_threads(ask.threads)
-    if ask.device == "cuda":
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
     gc.collect()
     gc.disable()
     try:
-        yield
+        with cuda.full_float32():
+            yield
     finally:
         gc.enable()
         torch.set_flush_denormal(False)
@@ -190,14 +203,27 @@ def _nothing() -> None:
 # ---------------------------------------------------------------------------------------------------------------- pairs
 
 
-def _pairs(benchmark: Any, dense: Network, compressed: Network, schedule: Schedule, cold: bool) -> list[Pair]:
-    dense_seconds: list[float] = []
+def _pairs(
+    benchmark: Any, networks: Networks, schedule: Schedule, cold: bool
+) -> tuple[list[Pair], list[Readings] | None]:
+    dense, compressed, watch = networks.dense, networks.compressed, networks.watch
+    seconds: tuple[list[float], list[float]] = ([], [])  # of the dense network; of the compressed one by its own clock
+    states: tuple[list[Reading | None], list[Reading | None]] = ([], [])
     dense_is_first = True
     turn = itertools.count()
+    passes = schedule.timed[1]
 
     def time_dense() -> None:
         dense.run(schedule.untimed[0])
-        dense_seconds.append(dense.time(schedule.timed[0]))
+        seconds[0].append(dense.time(schedule.timed[0]))
+        if watch is not None:
+            states[0].append(watch())
+
+    def time_compressed() -> None:
+        if compressed.clock is None:
+            compressed.run(passes)
+        else:
+            seconds[1].append(compressed.time(passes))
 
     def setup() -> None:
         nonlocal dense_is_first
@@ -207,15 +233,14 @@ def _pairs(benchmark: Any, dense: Network, compressed: Network, schedule: Schedu
         compressed.run(schedule.untimed[1])
 
     def teardown() -> None:
+        if watch is not None:
+            states[1].append(watch())
         if not dense_is_first:
             time_dense()
 
-    passes = schedule.timed[1]
-    benchmark.pedantic(
-        lambda: compressed.run(passes), setup=setup, teardown=teardown, iterations=1, rounds=schedule.rounds
-    )
-    compressed_seconds = [seconds / passes for seconds in benchmark.stats.stats.data]
-    return list(zip(dense_seconds, compressed_seconds, strict=True))
+    benchmark.pedantic(time_compressed, setup=setup, teardown=teardown, iterations=1, rounds=schedule.rounds)
+    own = seconds[1] if compressed.clock is not None else [each / passes for each in benchmark.stats.stats.data]
+    return list(zip(seconds[0], own, strict=True)), None if watch is None else list(zip(*states, strict=True))
 
 
 def _pair(dense: Network, compressed: Network, schedule: Schedule, index: int, cold: bool) -> Pair:
@@ -262,6 +287,8 @@ def plan(networks: Networks, ask: Ask, started: float) -> Schedule:
     pilot_started = time.perf_counter()
     while len(pilot) < PILOT_PAIRS:
         pilot.append(_pair(dense, compressed, schedule, len(pilot), ask.cold))
+        if networks.watch is not None:  # asking the driver is a part of what a pair takes
+            networks.watch(), networks.watch()
         if len(pilot) >= 2 and time.perf_counter() - started > PILOT_SHARE * ask.seconds:
             break
     pair_seconds = share * (time.perf_counter() - pilot_started) / len(pilot)

@@ -9,12 +9,19 @@ not count. Never `ru_maxrss`: a child inherits its parent's, and it cannot be re
 A compiled network is compiled before the mark is reset, and the second child compiles a small one: what the compiler
 leaves behind in the process counts as the model's only where a larger model leaves more. The weights are there twice,
 as parameters and packed for the kernels, since that is how such a process runs. ONNX Runtime's child has no parameters.
+
+On CUDA the number is the height of torch's allocator, `max_memory_allocated`, over the forward passes: weights,
+activations, the input, and the scratch space of cuDNN's convolutions. As on the CPU a small network has run before, and
+what it left is taken off (`warm_up_bytes` in the notes): cuBLAS's workspace, of one size for all networks. Not inside:
+the CUDA context and the kernels' code, some hundred MB, which NVML counts beside all else as `process_bytes`.
+`reserved_bytes` is what the allocator took from the driver at most, its blocks' loose ends and the workspace included.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import child
+from suite import child, nvml
 from suite.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -57,8 +64,9 @@ class Ask:
 
 @dataclass(frozen=True)
 class Peak:
-    """`peak_bytes` above an import-only child (CPU) or of live tensors (CUDA). `reserved_bytes`: CUDA's allocator.
+    """`peak_bytes` above what a small network leaves, `reserved_bytes` of CUDA's allocator.
 
+    `warm_up_bytes` is what that small network left on CUDA; `process_bytes` what NVML counts, None where it does not.
     `kernels` are the INT8 layers of a compiled network that call an INT8 kernel, and all of them.
     """
 
@@ -66,6 +74,8 @@ class Peak:
     weights: str
     reserved_bytes: int | None = None
     kernels: tuple[int, int] = (0, 0)
+    warm_up_bytes: int | None = None
+    process_bytes: int | None = None
 
 
 def measure(ask: Ask, *, seconds: float, empty: int | None = None) -> Peak:
@@ -126,8 +136,9 @@ def _warm_up(ask: Ask) -> None:
 
     torch.set_num_threads(ask.threads)
     artifacts.import_model(ask.folder, ask.architecture)  # and what a model's own package imports with it
-    inputs = torch.randn(2, 3, 16, 16).contiguous(memory_format=torch.channels_last)
-    model = warm_up_network().to(memory_format=torch.channels_last)
+    dtype = _dtype(ask)
+    inputs = torch.randn(2, 3, 16, 16).to(ask.device, dtype).contiguous(memory_format=torch.channels_last)
+    model = warm_up_network().to(ask.device, dtype).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         model(inputs)
         if ask.backend == "compile":
@@ -168,16 +179,41 @@ def _cpu_peak(ask: Ask) -> Peak:
     return Peak(high_water(found.run), found.weights, kernels=found.kernels)
 
 
+def _dtype(ask: Ask) -> torch.dtype:
+    from suite import cuda
+
+    return cuda.dtype_of(ask.precision or "fp32")
+
+
 def _cuda_peak(ask: Ask) -> Peak:
     import torch
 
-    found = _forward_passes(ask)
+    from suite import cuda
+
+    with cuda.full_float32():  # the kernels that are timed, whose scratch space differs from others'
+        _warm_up(ask)
+        torch.cuda.synchronize()
+        gc.collect()
+        before = torch.cuda.memory_allocated()
+        found = _forward_passes(ask)
+        allocated, reserved = cuda_high_water(found.run)
+    process = None
+    with contextlib.suppress(Unsupported), nvml.gpu(cuda.uuid()) as gpu:
+        process = gpu.process_bytes(os.getpid())
+    return Peak(allocated - before, found.weights, reserved, found.kernels, before, process)
+
+
+def cuda_high_water(work: Callable[..., object], *arguments: object) -> tuple[int, int]:
+    """What torch's CUDA allocator has handed out, and has reserved, at most while `work(*arguments)` runs, in bytes."""
+    import torch
+
     torch.cuda.synchronize()
+    gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    found.run()
+    work(*arguments)
     torch.cuda.synchronize()
-    return Peak(torch.cuda.max_memory_allocated(), found.weights, torch.cuda.max_memory_reserved())
+    return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
 
 
 @dataclass(frozen=True)
@@ -195,19 +231,20 @@ def _forward_passes(ask: Ask) -> _Passes:
 
     model, shape, weights = network(ask.folder, ask.architecture)
     backends.check_precision(model, ask.precision)
-    model = model.to(ask.device).to(memory_format=torch.channels_last)
+    dtype = _dtype(ask)
+    model = (model if dtype is torch.float32 else model.to(dtype)).to(ask.device).to(memory_format=torch.channels_last)
     call: Callable[[torch.Tensor], object] = model
     kernels = (0, 0)
     with torch.inference_mode():
         if ask.backend == "compile":
-            call, kernels = _compiled(model, random_input(ask.batch_size, shape), ask)
+            call, kernels = _compiled(model, random_input(ask.batch_size, shape).to(ask.device, dtype), ask)
     if ask.backend == "onnxruntime":
         call = _session(ask.onnx, ask)
         del model
     layout = torch.contiguous_format if ask.backend == "onnxruntime" else torch.channels_last
 
     def run() -> None:
-        inputs = random_input(ask.batch_size, shape).to(ask.device).contiguous(memory_format=layout)
+        inputs = random_input(ask.batch_size, shape).to(ask.device, dtype).contiguous(memory_format=layout)
         with torch.inference_mode():
             for _ in range(PASSES):
                 call(inputs)

@@ -15,7 +15,7 @@ from suite.records import sha256_of, significant, write_atomically
 if TYPE_CHECKING:
     from torch import nn
 
-    from suite.latency import Networks
+    from suite.latency import Network, Networks
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """The conditions of a measurement, named as in a record. `threads` are those of the CPU, of the host on CUDA.
+    """The conditions of a measurement, named as in a record.
 
-    `timing` is that of a CUDA row, and `profiler` on either device.
+    `threads` are those of the CPU, of the host on CUDA. `timing` is a CUDA row's, `wall` or `device`, and `profiler` on
+    either device.
     """
 
     batch_size: int
@@ -49,7 +50,7 @@ class Row:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """The record's `conditions`; `timing` is a CUDA row's alone."""
+        """The record's `conditions`."""
         given = {"batch_size": self.batch_size, "threads": self.threads, "backend": self.backend,
                  "precision": self.precision, "cache": self.cache}  # fmt: skip
         return given if self.timing is None else {**given, "timing": self.timing}
@@ -134,20 +135,25 @@ def export(subject: Subject, row: Row, place: Place) -> Exported:
 def ready(subject: Subject, row: Row, place: Place, exported: Exported) -> Iterator[tuple[Networks, dict[str, Any]]]:
     """The row's networks, loaded, compiled where the row says so and ready to be timed; and what a record notes of it.
 
-    A network of another backend than eager has the eager dense one beside it. What is compiled stays so inside.
+    A network of another backend than eager has the eager dense one beside it. What is compiled stays so inside. On CUDA
+    both networks compute in the row's precision, and have its clock.
     """
     import torch
 
-    from suite import artifacts, backends, latency
+    from suite import artifacts, backends, cuda, latency
 
     loaded = {role: load(subject, row, role) for role in roles(row)}
     dense, compressed = loaded["dense"], loaded["compressed"]
     notes = weights_notes(compressed.weights, dense.weights)
     notes["dense_subnormals"] = latency.count_subnormals(dense.model)
     notes["subnormals"] = latency.count_subnormals(compressed.model)
-    inputs = artifacts.random_input(row.batch_size, dense.shape)
+    dtype = cuda.dtype_of(row.precision)
+    inputs = artifacts.random_input(row.batch_size, dense.shape).to(dtype)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
+        if row.precision in cuda.HALVES:
+            for each in loaded.values():
+                each.model.to(dtype)
         networks = {role: latency.eager(each.model, inputs, place.device) for role, each in loaded.items()}
         beside = networks["dense"] if row.backend != "eager" and not backends.int8_layers(dense.model) else None
         if row.backend == "compile":
@@ -164,7 +170,24 @@ def ready(subject: Subject, row: Row, place: Place, exported: Exported) -> Itera
             for role, network in networks.items():
                 running = backends.session(exported.files[role], row.threads, shared=True)
                 networks[role] = replace(network, model=backends.runner(running), inputs=inputs)
-        yield latency.Networks(**networks, eager=beside), notes
+        watch = None
+        if row.timing is not None:
+            networks = {role: _on_cuda(network, row, role, notes) for role, network in networks.items()}
+            beside = None if beside is None else _on_cuda(beside, row, "eager", notes)
+            watch, reason = stack.enter_context(cuda.watching(cuda.uuid()))
+            if watch is None:
+                notes["nvml"] = reason
+        yield latency.Networks(networks["dense"], networks["compressed"], networks.get("redrawn"), beside, watch), notes
+
+
+def _on_cuda(network: Network, row: Row, role: str, notes: dict[str, Any]) -> Network:
+    """The network with the row's clock; `notes` gets why it has no graph, where it should have one."""
+    from suite import cuda
+
+    found, missing = cuda.timed(network, timing=str(row.timing), cold=row.cache == "cold")
+    if missing is not None:
+        notes["graph" if role == "compressed" else f"{role}_graph"] = missing
+    return found
 
 
 def weights_notes(compressed: str, dense: str) -> dict[str, Any]:

@@ -45,6 +45,34 @@ def tiny_slow() -> Task:
     return replace(tiny(), recipes={profile: replace(SMOKE, epochs=30) for profile in ("smoke", "quick", "full")})
 '''
 
+
+class FakeNvml:
+    """pynvml on a machine without it: `answers` by function name, a refusal where there is none."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {"nvmlInit": None, "nvmlShutdown": None, "nvmlDeviceGetHandleByIndex": "the first"} | answers
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.calls.append((name, *arguments))
+            if name not in self.answers:
+                raise self.NVMLError("Not Supported")
+            answer = self.answers[name]
+            return answer() if callable(answer) else answer
+
+        return call
+
+
+@pytest.fixture
+def fake_nvml() -> type[FakeNvml]:
+    """`fake_nvml(nvmlDeviceGetClockInfo=1980, ...)`: what stands in for pynvml."""
+    return FakeNvml
+
+
 #: Methods by what they do.
 TINY_METHODS = {
     "zeroes": '''
