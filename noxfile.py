@@ -48,14 +48,14 @@ def accuracy(session: nox.Session) -> None:
 
 @nox.session(name="bench-cpu")
 def bench_cpu(session: nox.Session) -> None:
-    """Latency and memory on the CPU through pytest-benchmark; options as `python -m suite bench`."""
+    """Latency, memory and energy on the CPU through pytest-benchmark; options as `python -m suite bench`."""
     install(session, "onnx")  # for the rows of ONNX Runtime
     session.run("python", "-m", "suite", "bench", "--device", "cpu", *session.posargs)
 
 
 @nox.session(name="bench-gpu")
 def bench_gpu(session: nox.Session) -> None:
-    """Latency and memory on CUDA; options as `python -m suite bench`."""
+    """Latency, memory and energy on CUDA; options as `python -m suite bench`."""
     if shutil.which("nvidia-smi") is None and not Path("/dev/nvidiactl").exists():  # known without installing torch
         session.error("no CUDA device here: use bench-cpu, or run on a machine with an NVIDIA GPU and its driver")
     install(session)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import child, machine, memory, profiling, stats, subjects
+from suite import child, cuda, energy, machine, memory, profiling, stats, subjects
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.records import MOST_SAMPLES, significant
 from suite.subjects import Exported, Place
@@ -32,6 +32,8 @@ CHILD_SECONDS = 0.5
 MEMORY_SECONDS = 2.0
 #: What comes on top for a row of a backend: the first network compiled or exported in a run, and each process of a row.
 BACKEND_SECONDS: Mapping[str, tuple[float, float]] = {"eager": (0, 0), "compile": (10, 10), "onnxruntime": (15, 1)}
+#: What comes on top for each process on CUDA: making a context, loading kernels, capturing graphs (a guess).
+CUDA_SECONDS = 4.0
 #: Five pairs of a slow network may overrun a row's limit; a child that takes longer than this has hung.
 PATIENCE_SECONDS = 300.0
 #: Compiling is not measuring: a child that compiles has so much longer.
@@ -39,8 +41,10 @@ COMPILE_PATIENCE_SECONDS = 900.0
 #: The share of the processors above which others disturb a row (DESIGN section 7).
 CONTENDED = 0.05
 BACKENDS = ("eager", "compile", "onnxruntime")
-#: What the compressed network computes in. Neither asks for a conversion: an INT8 network is stored as one.
-PRECISIONS = ("fp32", "int8")
+#: What the compressed network computes in. An INT8 network is stored as one; on CUDA, both networks of a float32 pair
+#: are converted to a half precision.
+PRECISIONS = ("fp32", "int8", *cuda.HALVES)
+KINDS = ("latency", "memory", "energy")
 PLUGIN = "prunemark-row"
 
 
@@ -60,16 +64,17 @@ class Measurement:
 def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128) -> tuple[Row, ...]:
     """The rows that are measured for every float32 cell; `as_precision` makes those of another from them.
 
-    `all` adds the other batch x thread combinations, `cold`, torch.profiler's totals, and on the CPU torch.compile and
-    ONNX Runtime. UsageError for an unknown device or set of rows.
+    `all` adds `cold`, torch.compile and torch.profiler's totals; on the CPU also the other batch x thread combinations
+    and ONNX Runtime, on CUDA fp16 and bf16. UsageError for an unknown device or set of rows.
     """
     if device not in machine.DEVICES:
         raise UsageError(f"unknown device {device!r}: choose one of {', '.join(machine.DEVICES)}")
     if rows not in ("standard", "all"):
         raise UsageError(f"unknown rows {rows!r}: choose one of standard, all")
     if device == "cuda":
-        found = [Row(batch_size, 1, timing="wall") for batch_size in (1, large_batch)]
-        others: list[Row] = []
+        found = [Row(batch_size, 1, timing=timing) for batch_size in (1, large_batch) for timing in cuda.TIMINGS]
+        others = [replace(row, precision=precision) for precision in cuda.HALVES for row in found]
+        others += [replace(row, backend="compile") for row in found]
     else:
         cores = machine.usable_cores()
         found = [Row(1, 1), Row(large_batch, cores)]
@@ -83,27 +88,37 @@ def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128
 def as_precision(rows: Iterable[Row], precision: str) -> tuple[Row, ...]:
     """The rows of a network that computes in `precision`: an INT8 one is measured compiled where others are eager.
 
-    It is not profiled: a compiled network's operators are no longer its layers.
+    It is not profiled: a compiled network's operators are no longer its layers. On CUDA it cannot be measured at all,
+    and says so once a batch size.
     """
     if precision == "fp32":
         return tuple(rows)
-    changed = (replace(row, precision=precision) for row in rows if row.timing != profiling.TIMING)
-    return tuple(
-        dict.fromkeys(
-            replace(row, backend="compile") if row.backend == "eager" and row.timing is None else row for row in changed
-        )
-    )
+    return tuple(dict.fromkeys(_int8_row(row) for row in rows if row.timing != profiling.TIMING))
+
+
+def _int8_row(row: Row) -> Row:
+    if row.timing is not None:
+        return Row(row.batch_size, row.threads, precision="int8", timing=cuda.WALL)
+    return replace(row, precision="int8", backend="compile" if row.backend == "eager" else row.backend)
+
+
+def kinds(device: str) -> tuple[str, ...]:
+    """What is measured on this machine's `device`: energy where there is a counter."""
+    return KINDS if energy.missing(device) is None else KINDS[:2]
 
 
 def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency") -> float:
     """What measuring one cell's rows will take, in seconds; slow networks, of which few pairs fit, take longer."""
     _check_profile(profile)
-    each = MEMORY_SECONDS if kind == "memory" else SECONDS[profile] + PROCESSES[profile] * CHILD_SECONDS
-    processes = 4 if kind == "memory" else PROCESSES[profile]
+    each = {
+        "memory": MEMORY_SECONDS,
+        "energy": CHILD_SECONDS + energy.estimate_seconds(profile),
+    }.get(kind, SECONDS[profile] + PROCESSES[profile] * CHILD_SECONDS)
+    processes = {"memory": 4, "energy": 1}.get(kind, PROCESSES[profile])
     found = 0.0
     for row in rows:
         first, every = BACKEND_SECONDS.get(row.backend, (0, 0))
-        found += each + first + processes * every
+        found += each + first + processes * (every + (CUDA_SECONDS if row.timing is not None else 0))
     return found
 
 
@@ -119,12 +134,12 @@ def measure(
 ) -> Measurement:
     """Measure one row of one subject. A failure is a Measurement too: its status and a one-line reason say what failed.
 
-    `kind` is `latency` or `memory`; `timeout_seconds` limits each child process; `scratch` is a folder of this run's
-    own where compiled code and exported networks wait for the next row (None: a temporary one). UsageError or
+    `kind` is one of `KINDS`; `timeout_seconds` limits each child process; `scratch` is a folder of this run's own where
+    compiled code and exported networks wait for the next row (None: a temporary one). UsageError or
     DeviceError where no row can be measured at all.
     """
-    if kind not in ("latency", "memory"):
-        raise UsageError(f"unknown kind {kind!r}: choose one of latency, memory")
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind {kind!r}: choose one of {', '.join(KINDS)}")
     _check_profile(profile)
     machine.require_device(device)
     limit = timeout_seconds or (
@@ -137,6 +152,8 @@ def measure(
         with _own_folder(scratch, row) as folder:
             if kind == "memory":
                 return _measure_memory(subject, row, Place(device, folder, limit))
+            if kind == "energy":
+                return _measure_energy(subject, row, profile, Place(device, folder, limit))
             return _measure_latency(subject, row, profile, Place(device, folder, limit))
     except SuiteError as error:
         status, reason = child.failure(error)
@@ -184,8 +201,12 @@ def _require(row: Row, device: str) -> None:
         raise Unsupported("no INT8 convolution kernel on CUDA: the time would be of a simulation in float32")
     if row.precision == "int8" and row.backend == "eager":
         raise Unsupported("not compiled, an INT8 graph is a simulation in float32: backend compile measures it")
-    if row.backend != "eager" and device == "cuda":
-        raise Unsupported(f"backend {row.backend} is measured on the CPU alone so far")
+    if row.backend == "onnxruntime" and device == "cuda":
+        raise Unsupported("backend onnxruntime is measured on the CPU alone")
+    if row.precision in cuda.HALVES and device != "cuda":
+        raise Unsupported(f"precision {row.precision} is measured on CUDA alone")
+    if (row.timing in cuda.TIMINGS) != (device == "cuda"):
+        raise Unsupported(f"timing {row.timing!r} on {device}: on CUDA it is one of {', '.join(cuda.TIMINGS)}")
 
 
 @contextlib.contextmanager
@@ -225,7 +246,7 @@ def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
         ask,
         folder=subject.dense,
         architecture=subject.dense_architecture,
-        precision=None,
+        precision=row.precision if row.precision in cuda.HALVES else None,
         onnx=exported.files.get("dense"),
     )
     empty = memory.without_model(ask, seconds=place.limit)
@@ -233,8 +254,10 @@ def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
     metrics: dict[str, Any] = {"peak_bytes": compressed.peak_bytes, "dense_peak_bytes": dense.peak_bytes}
     notes: dict[str, Any] = subjects.weights_notes(compressed.weights, dense.weights)
     notes |= subjects.kernel_notes(max(exported.kernels, compressed.kernels))
-    if compressed.reserved_bytes is not None:
-        notes |= {"reserved_bytes": compressed.reserved_bytes, "dense_reserved_bytes": dense.reserved_bytes}
+    for name in ("reserved_bytes", "warm_up_bytes", "process_bytes"):
+        for prefix, peak in (("", compressed), ("dense_", dense)):
+            if getattr(peak, name) is not None:
+                notes[f"{prefix}{name}"] = getattr(peak, name)
     return Measurement("memory", row.conditions, "ok", None, metrics, [], notes)
 
 
@@ -247,6 +270,15 @@ def _measure_profile(subject: Subject, row: Row, profile: str, place: Place) -> 
     found = profiling.measure(subject, row, place, seconds=SECONDS[profile], processes=PROCESSES[profile])
     busy = {"contended": True} if (found.others_cpu or 0) > CONTENDED else {}
     return Measurement("latency", row.conditions, "ok", None, found.metrics, found.samples, found.notes | busy)
+
+
+# --------------------------------------------------------------------------------------------------------------- energy
+
+
+def _measure_energy(subject: Subject, row: Row, profile: str, place: Place) -> Measurement:
+    used = energy.of_row(subject, row, place, _exported(subject, row, place), energy.WINDOW_SECONDS[profile])
+    notes = used.notes | _others_notes([used.others_cpu])
+    return Measurement("energy", row.conditions, "ok", None, energy.metrics(used.energy, row.batch_size), [], notes)
 
 
 # -------------------------------------------------------------------------------------------------------------- latency
@@ -267,8 +299,9 @@ def _measure_latency(subject: Subject, row: Row, profile: str, place: Place) -> 
         schedule = runs[0].timing.schedule if runs else None
         runs.append(child.run(_time_in_pytest, subject, row, profile, place, schedule, exported, seconds=place.limit))
     timings = [run.timing for run in runs]
-    pairs = [pair for timing in timings for pair in timing.pairs]
-    speedup = stats.paired_speedup([timing.pairs for timing in timings])
+    kept = cuda.at_speed([timing.pairs for timing in timings], [timing.readings for timing in timings])
+    pairs = [pair for process in kept.pairs for pair in process]
+    speedup = stats.paired_speedup(kept.pairs)
     metrics: dict[str, Any] = {
         "speedup": speedup.value,
         "speedup_low": speedup.low,
@@ -285,7 +318,7 @@ def _measure_latency(subject: Subject, row: Row, profile: str, place: Place) -> 
         metrics["speedup_over_eager"] = over_eager.value
         metrics |= {"speedup_over_eager_low": over_eager.low, "speedup_over_eager_high": over_eager.high}
     samples = [[significant(dense), significant(compressed)] for dense, compressed in stats.thin(pairs, MOST_SAMPLES)]
-    notes = runs[0].notes | _timing_notes(timings)
+    notes = runs[0].notes | _timing_notes(timings) | kept.notes
     return Measurement("latency", row.conditions, "ok", None, metrics, samples, notes)
 
 
@@ -296,15 +329,19 @@ def _timing_notes(timings: list[Timing]) -> dict[str, Any]:
         "dense_passes": schedule.timed[0],
         "compressed_passes": schedule.timed[1],
     }
-    shares = [timing.others_cpu for timing in timings if timing.others_cpu is not None]
-    if shares:
-        notes["others_cpu"] = significant(max(shares), 3)
-        if max(shares) > CONTENDED:
-            notes["contended"] = True
+    notes |= _others_notes([timing.others_cpu for timing in timings])
     blind = [timing.blind for timing in timings if timing.blind]
     if blind:
         notes["value_blind_speedup"] = significant(stats.paired_speedup(blind).value)
     return notes
+
+
+def _others_notes(shares: Iterable[float | None]) -> dict[str, Any]:
+    """The largest share of the processors that others took in one process's time, and whether that disturbs."""
+    known = [share for share in shares if share is not None]
+    if not known:
+        return {}
+    return {"others_cpu": significant(max(known), 3)} | ({"contended": True} if max(known) > CONTENDED else {})
 
 
 # --------------------------------------------------------------------------------------------------- inside the process

@@ -59,7 +59,9 @@ def _parser() -> Parser:
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
     add_cell_options(command("run", _run, "train, compress and evaluate cells"))
-    measured = command("bench", _bench, "measure latency and memory of cells (compressing first what is missing)")
+    measured = command(
+        "bench", _bench, "measure latency, memory and energy of cells (compressing first what is missing)"
+    )
     add_cell_options(measured)
     study = command("study", _study, "run every cell of a paper's table or figure")
     study.add_argument("name")
@@ -118,7 +120,7 @@ def _bench(options: argparse.Namespace) -> int:
 
     session = session_of(options)
     rows = bench.standard_rows(options.device, options.rows)
-    seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in ("latency", "memory"))
+    seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in bench.kinds(options.device))
     total = duration(seconds * len(cells))
     session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: about {total} of measuring")
     return _report(execute.benchmark(cells, rows, session), cells, options)
@@ -200,7 +202,8 @@ def _plan(options: argparse.Namespace) -> int:
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
                        "base": cell.key not in named})  # fmt: skip
     training = cost.estimate_seconds(owed, options.device, trained)
-    timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root)]
+    kinds = bench.kinds(options.device)
+    timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root, kinds)]
     timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
     jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)
     measuring = sum(bench.estimate_seconds([job.row], options.profile, kind=job.kind) for job in jobs)

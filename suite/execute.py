@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, machine, plan, registry, run
+from suite import artifacts, bench, cuda, machine, plan, registry, run
 from suite.bench import Measurement, Row, Subject
 from suite.errors import SuiteError
 from suite.plan import Cell
@@ -150,15 +150,17 @@ EXECUTORS: Mapping[str, Callable[[Sequence[Cell], Session], Iterator[Record]]] =
 
 @dataclass(frozen=True)
 class Job:
-    """One row to measure: a cell's latency or memory, or the noise floor of a dense model (INT8: of the cell's own)."""
+    """One row to measure: a cell's latency, memory or energy, or a dense model's noise floor (INT8: the cell's own)."""
 
     cell: Cell
     row: Row
     kind: str
 
 
-def jobs(cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None) -> list[Job]:
-    """Every row of every cell, in the precision that its model in `root` has: noise floors, then latency and memory."""
+def jobs(
+    cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None, kinds: Sequence[str] = bench.KINDS[:2]
+) -> list[Job]:
+    """Every row of every cell, in the precision that its model in `root` has: noise floors, then the other `kinds`."""
     cells = list(cells)
     found = []
     precisions = {cell.key: _precision(cell, root) for cell in cells}
@@ -168,10 +170,11 @@ def jobs(cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None) -
         found += [Job(first, row, "noise-floor") for row in rows]
     for task in dict.fromkeys(cell.task for cell in cells):
         quantized = [cell for cell in cells if cell.task == task and precisions[cell.key] != "fp32"]
-        found += [Job(cell, row, "noise-floor") for cell in quantized[:1] for row in bench.as_precision(rows, "int8")]
+        int8_rows = [row for row in bench.as_precision(rows, "int8") if row.timing is None]  # none runs on CUDA
+        found += [Job(cell, row, "noise-floor") for cell in quantized[:1] for row in int8_rows]
     for cell in cells:
         own = bench.as_precision(rows, precisions[cell.key])
-        found += [Job(cell, row, kind) for row in own for kind in ("latency", "memory") if _worth(row, kind)]
+        found += [Job(cell, row, kind) for row in own for kind in kinds if _worth(row, kind)]
     return found
 
 
@@ -184,7 +187,10 @@ def _precision(cell: Cell, root: Path | None) -> str:
 
 
 def _worth(row: Row, kind: str) -> bool:
-    return kind == "latency" or row.cache == "hot"  # a cold cache changes no peak
+    # Neither a cold cache nor the clock changes a peak, and energy is of a network that runs on and on.
+    if kind == "energy" and row.precision == "int8" and row.timing is not None:
+        return False  # its latency record says why
+    return kind == "latency" or (row.cache == "hot" and row.timing in (None, cuda.WALL))
 
 
 def owed(
@@ -216,7 +222,7 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     Rows that stand already, on this machine and under these conditions, are skipped.
     """
     found = standing_records(session)
-    asked = jobs(cells, rows, session.places.artifacts)
+    asked = jobs(cells, rows, session.places.artifacts, bench.kinds(session.device))
     todo, standing = owed(asked, [] if session.force else found, session.origin.machine, session.device)
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:

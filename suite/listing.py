@@ -236,4 +236,7 @@ def line(record: Record, among: Sequence[Cell] = ()) -> str:
     if record.kind == "memory":
         own, dense = (m.get(name, float("nan")) / 2**20 for name in ("peak_bytes", "dense_peak_bytes"))
         return f"{what}: peak {own:.1f} MiB, dense {dense:.1f} MiB ({where})"
+    if record.kind == "energy":
+        dense = m.get("dense_joules", float("nan"))
+        return f"{what}: {m['joules']:.3g} J an image, dense {dense:.3g} J ({where})"
     return f"{record.task} noise floor {100 * m['noise_floor']:.2f} % ({where})"

@@ -281,6 +281,8 @@ def doctor() -> list[tuple[str, str]]:
     """What this machine can run, as (fact, answer) pairs to print."""
     import torch
 
+    from suite import cuda, energy
+
     machine = identity()
     facts = [
         ("machine", machine.slug),
@@ -299,5 +301,13 @@ def doctor() -> list[tuple[str, str]]:
     else:
         seen = f"; the driver sees {', '.join(machine.gpus)}, torch does not" if machine.gpus else ""
         facts.append(("cuda", f"no CUDA device{seen}"))
+    facts += [
+        (f"energy of the {name}", energy.missing(device) or "counted")
+        for device, name in (("cpu", "CPU"), ("cuda", "GPU"))
+    ]
+    if torch.cuda.is_available():
+        with cuda.watching(cuda.uuid()) as (read, reason):
+            now = read() if read is not None else None
+            facts.append(("clock of the GPU", reason if now is None else f"watched, {now.sm_mhz} MHz now"))
     peak = "yes" if Path("/proc/self/clear_refs").exists() else "no: peak memory of the CPU cannot be measured here"
     return [*facts, ("peak memory", peak), *versions().items()]

@@ -105,7 +105,7 @@ def test_network_that_is_neither_stored_nor_described_is_an_error() -> None:
 
 def test_impossible_questions_are_usage_errors() -> None:
     for call in (
-        lambda: smoke(Subject("x"), kind="energy"),
+        lambda: smoke(Subject("x"), kind="power"),
         lambda: bench.measure(Subject("x"), Row(1, 1), profile="slow", device="cpu"),
         lambda: bench.measure(Subject("x"), Row(1, 1), profile="smoke", device="tpu"),
         lambda: bench.standard_rows("tpu"),
@@ -123,7 +123,15 @@ def test_standard_rows_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) 
         Row(1, 1), Row(128, 8), Row(1, 8), Row(128, 1), Row(1, 1, cache="cold"), Row(128, 8, cache="cold"),
         Row(1, 1, "compile"), Row(128, 8, "compile"), Row(1, 1, "onnxruntime"), Row(128, 8, "onnxruntime"),
     }  # fmt: skip
-    assert [row.conditions["timing"] for row in bench.standard_rows("cuda")] == ["wall", "wall"]
+    assert set(bench.standard_rows("cuda")) == {
+        Row(size, 1, timing=timing) for size in (1, 128) for timing in ("wall", "device")
+    }  # fmt: skip
+    every = bench.standard_rows("cuda", "all")
+    assert len(set(every)) == len(every) == 20
+    assert {(row.backend, row.precision, row.cache) for row in every} == {
+        ("eager", "fp32", "hot"), ("eager", "fp16", "hot"), ("eager", "bf16", "hot"), ("compile", "fp32", "hot"),
+        ("eager", "fp32", "cold"),
+    }  # fmt: skip
     monkeypatch.setattr(machine, "usable_cores", lambda: 1)
     rows = bench.standard_rows("cpu", "all")
     assert len(set(rows)) == len(rows) == 8
@@ -143,9 +151,21 @@ def test_simulated_int8_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
         eager = smoke(Subject("x"), Row(1, 1, precision="int8"), kind=kind)
         assert eager.status == "unsupported" and "simulation in float32" in str(eager.reason) and eager.metrics == {}
     monkeypatch.setattr(machine, "require_device", lambda device: None)
-    for row in bench.as_precision(bench.standard_rows("cuda"), "int8"):
+    rows = bench.as_precision(bench.standard_rows("cuda", "all"), "int8")
+    assert [row.batch_size for row in rows] == [1, 128], "said once a batch size"
+    for row in rows:
         found = bench.measure(Subject("x"), row, profile="smoke", device="cuda")
         assert found.status == "unsupported" and "no INT8 convolution kernel" in str(found.reason)
+
+
+def test_conditions_of_one_device_are_not_measured_on_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in (Row(1, 1, timing="device"), Row(1, 1, precision="bf16")):
+        found = smoke(Subject("x"), row)
+        assert (found.status, found.metrics) == ("unsupported", {}) and "on cuda" in str(found.reason).lower()
+    monkeypatch.setattr(machine, "require_device", lambda device: None)
+    for row in (Row(1, 1), Row(1, 1, "onnxruntime", timing="wall")):
+        found = bench.measure(Subject("x"), row, profile="smoke", device="cuda")
+        assert (found.status, found.metrics) == ("unsupported", {}), row
 
 
 def test_plan_knows_what_rows_cost() -> None:
@@ -154,6 +174,9 @@ def test_plan_knows_what_rows_cost() -> None:
     assert costs == sorted(costs) and costs[0] > 2 * bench.SECONDS["smoke"]
     assert bench.estimate_seconds(rows, "full", kind="memory") < costs[2]
     assert bench.estimate_seconds((), "full") == 0
+    assert bench.estimate_seconds(rows[:1], "full", kind="energy") > 15 * 10, "five times idle, dense and compressed"
+    on_cuda = bench.standard_rows("cuda")
+    assert bench.estimate_seconds(on_cuda, "full") > bench.estimate_seconds(rows, "full") * 2
     for backend in ("compile", "onnxruntime"):
         slower = [Row(row.batch_size, row.threads, backend) for row in rows]
         assert bench.estimate_seconds(slower, "quick") > bench.estimate_seconds(rows, "quick") + 10
