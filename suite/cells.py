@@ -276,5 +276,5 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     if metrics.get("speedup") is not None:
         return tables.times(metrics["speedup"])
     if metrics.get("joules") is not None:
-        return tables.joules(metrics["joules"])
+        return f"{tables.joules(metrics['joules'])} an image, dense {tables.joules(metrics.get('dense_joules'))}"
     return tables.size(metrics["peak_bytes"]) if metrics.get("peak_bytes") is not None else NOTHING

@@ -132,15 +132,15 @@ def relative(difference: float | None, dense: float | None) -> str:
 
 
 def setup_text(setup: Setup, *, machine: bool = True) -> str:
-    """A setup in words: `batch 1, 1 thread, hot, eager on cpu-2c-8g`."""
+    """A setup in words: `batch 1, 1 thread, hot, eager on cpu-2c-8g`; on CUDA the host's one thread goes unsaid."""
     c = dict(setup.conditions)
-    threads = c.get("threads")
+    threads = c.get("threads") if (setup.device, c.get("threads")) != ("cuda", 1) else None
     words = [
         f"batch {c['batch_size']}" if c.get("batch_size") is not None else "",
         "" if threads is None else f"{threads} thread{'' if threads == 1 else 's'}",
         *(str(c[name]) for name in ("cache", "backend") if c.get(name) is not None),
         "" if c.get("precision") in (None, *PLAIN) else str(c["precision"]),
-        str(c["timing"]) if c.get("timing") is not None else "",
+        f"{c['timing']} time" if c.get("timing") is not None else "",
         setup.device if setup.device != "cpu" else "",
     ]
     return ", ".join(word for word in words if word) + (f" on {setup.machine}" if machine else "")

@@ -186,6 +186,9 @@ def test_the_column_explains_the_mark_only_where_it_is_used(make: Make) -> None:
 def test_the_headline_setup_is_not_an_int8_one() -> None:
     assert Setup("box", "cpu", tuple(EAGER.items())).headline
     assert not Setup("box", "cpu", tuple({**EAGER, "precision": "int8"}.items())).headline
+    assert Setup("box", "cuda", tuple({**EAGER, "timing": "wall"}.items())).headline
+    for other in ({"timing": "device"}, {"timing": "wall", "precision": "fp16"}, {"timing": "wall", "cache": "cold"}):
+        assert not Setup("box", "cuda", tuple({**EAGER, **other}.items())).headline
 
 
 def test_a_fastest_row_that_is_compiled_is_said_to_be(make: Make) -> None:
