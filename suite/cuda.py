@@ -101,7 +101,7 @@ class FlushedClock:
         return self.now() - started
 
 
-def flusher(size: int, device: str) -> Callable[[], object]:
+def flusher(size: int, device: torch.device) -> Callable[[], object]:
     """A call that writes `size` bytes on the device; it does not wait until they are written."""
     import torch
 
@@ -162,7 +162,7 @@ def timed(network: Network, *, timing: str, cold: bool) -> tuple[Network, str | 
         except RuntimeError as error:  # of many kinds: whatever must not happen while a stream is captured
             torch.cuda.synchronize()
             missing = f"not captured, eager between events: {_first_line(error)}"
-    flush = flusher(FLUSHED_SIZES * l2_bytes(), "cuda") if cold else None
+    flush = flusher(FLUSHED_SIZES * l2_bytes(), network.inputs.device) if cold else None
     clock: Any = None
     if timing == DEVICE:
         clock = DeviceClock(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True), flush)

@@ -8,17 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from suite import cuda, latency, registry, stats
+from suite import artifacts, cuda, latency, nvml, registry, stats, subjects
 from suite.cuda import DeviceClock, FlushedClock, Reading
 from suite.data import AUGMENTATIONS, Dataset, Split, batches
 from suite.errors import SuiteError
 from suite.evaluate import OBJECTIVES
 from suite.latency import Ask, Network, Networks
+from suite.subjects import Place, Row, Subject
 
 IMAGES = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -60,6 +62,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def architecture(width: float) -> dict[str, Any]:
+    options = {"classes": 10, "width": width}
+    model = registry.build_model("vgg16", options)
+    described = artifacts.describe(model, name="vgg16", options=options, input_shape=(3, 32, 32))
+    found: dict[str, Any] = msgspec.to_builtins(described)
+    return found
 
 
 def ask(**given: Any) -> Ask:
@@ -136,7 +146,7 @@ def test_inputs_take_turns() -> None:
 
 
 def test_flush_writes_all_of_its_bytes() -> None:
-    flush = cuda.flusher(2**20, "cpu")
+    flush = cuda.flusher(2**20, torch.device("cpu"))
     written = flush()
     assert isinstance(written, torch.Tensor) and written.numel() == 2**20 and not written.any()
 
@@ -159,6 +169,45 @@ def test_float32_is_full_float32_inside_and_what_it_was_outside() -> None:
     finally:
         torch.backends.cudnn.allow_tf32 = before[1]
     assert torch.get_float32_matmul_precision() == before[0]
+
+
+@pytest.fixture
+def without_cuda(monkeypatch: pytest.MonkeyPatch, fake_nvml: Any) -> None:
+    """What of CUDA a row needs while it gets ready, where there is none: events, no graphs, a cache of 64 KiB."""
+
+    def captured(*_: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: Event())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(cuda, "captured", captured)
+    monkeypatch.setattr(cuda, "l2_bytes", lambda: 2**16)
+    monkeypatch.setattr(cuda, "uuid", lambda: None)
+    library = fake_nvml(nvmlDeviceGetClockInfo=1980)
+    gpu = nvml.gpu
+    monkeypatch.setattr(nvml, "gpu", lambda uuid=None, **_: gpu(uuid, library=library))
+
+
+@pytest.mark.parametrize("timing", cuda.TIMINGS)
+@pytest.mark.parametrize(("precision", "cache"), [("fp32", "hot"), ("fp32", "cold"), ("bf16", "hot")])
+def test_row_gets_ready_with_its_clock_and_precision(
+    without_cuda: None, benchmark: Any, timing: str, precision: str, cache: str
+) -> None:
+    subject = Subject("x", architecture=architecture(0.05), dense_architecture=architecture(0.1))
+    row = Row(1, 1, precision=precision, cache=cache, timing=timing)
+    with subjects.ready(subject, row, Place("cpu", Path(), 60), subjects.Exported()) as (networks, notes):
+        assert networks.dense.inputs.dtype is cuda.dtype_of(precision)
+        assert (networks.redrawn is not None) == (precision == "fp32")
+        assert (networks.dense.clock is None) == ((timing, cache) == ("wall", "hot"))
+        found = latency.measure(benchmark, networks, ask(cold=cache == "cold", seconds=0.3))
+    assert found.readings is not None and len(found.readings) == len(found.pairs) >= 5
+    assert all(seconds > 0 for pair in found.pairs for seconds in pair)
+    told = {name: text for name, text in notes.items() if "graph" in name}
+    roles = {"graph", "dense_graph", *(("redrawn_graph",) if precision == "fp32" else ())}
+    assert set(told) == (roles if timing == "device" else set())
+    assert set(told.values()) <= {
+        "not captured, eager between events: operation not permitted when stream is capturing"
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------- GPU's speed

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
-from suite import bench, energy, latency
+from suite import artifacts, bench, child, energy, latency, records, registry
 from suite.bench import Row, Subject
 from suite.energy import Rapl
 from suite.errors import Unsupported
@@ -192,3 +194,24 @@ def test_real_network_of_twice_the_work_takes_twice_the_energy() -> None:
     metrics = energy.metrics(found, batch_size=4)
     assert float(metrics["dense_joules"] or 0) / float(metrics["joules"] or 1) == pytest.approx(2, rel=0.3)
     assert float(metrics["joules"] or 0) == pytest.approx(50 * pass_seconds / 4, rel=0.6)
+
+
+def test_row_of_energy_is_told_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"classes": 10, "width": 0.05}
+    model = registry.build_model("vgg16", options)
+    described = artifacts.describe(model, name="vgg16", options=options, input_shape=(3, 32, 32))
+    small = msgspec.to_builtins(described)
+    meter = Burning()
+    monkeypatch.setattr(energy, "counter", lambda *_: contextlib.nullcontext(meter))
+    monkeypatch.setattr(energy, "missing", lambda device: None)
+    monkeypatch.setattr(child, "run", lambda function, *given, seconds: function(*given))  # the counter lives here
+    monkeypatch.setitem(energy.WINDOW_SECONDS, "smoke", 0.05)  # type: ignore[misc]
+    subject = Subject("x", architecture=small, dense_architecture=small)
+    found = bench.measure(subject, Row(2, 1), profile="smoke", device="cpu", kind="energy")
+    assert (found.kind, found.status, found.reason, found.samples) == ("energy", "ok", None, [])
+    assert set(found.metrics) == {"joules", "dense_joules"}
+    ratio = float(found.metrics["dense_joules"] or 0) / float(found.metrics["joules"] or 1)
+    assert 0.4 < ratio < 2.5, "a network against itself"
+    assert found.conditions == Row(2, 1).conditions
+    assert found.notes["counter"] == "the processor's time" and found.notes["window_seconds"] == 0.05
+    assert records._HEADLINES["energy"] in found.metrics
