@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite import pages, prose, tables
+from suite.setups import Setup
 
 HOSTILE = "</script><script>alert(1)</script>\u202e\u2028\n\"'><img src=x onerror=alert(1)>"
 
@@ -68,3 +69,11 @@ def test_a_docstring_becomes_paragraphs_lists_and_code() -> None:
     assert first == [("Keep ", False), ("n", True), (" of <b>them</b>.", False)]
     assert ["".join(span.text for span in item) for item in story[1].items] == ["one: a and more", "two"]
     assert story[2].items[0][0].text == "An odd ` stands."
+
+
+def test_setup_of_cuda_names_its_clock_and_not_the_hosts_one_thread() -> None:
+    conditions = {"batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp16", "cache": "hot",
+                  "timing": "device"}  # fmt: skip
+    setup = Setup("box", "cuda", tuple(sorted(conditions.items())))
+    assert tables.setup_text(setup) == "batch 1, hot, eager, fp16, device time, cuda on box"
+    assert tables.setup_text(setup.changed(threads=4), machine=False).startswith("batch 1, 4 threads, ")
