@@ -301,6 +301,9 @@
       if (event.target.dataset.download) download(event.target.dataset.download);
       if ("copy" in event.target.dataset) copy();
     });
+    document.addEventListener("click", (event) => {
+      for (const open of form.querySelectorAll("details[open]")) if (!open.contains(event.target)) open.open = false;
+    });
     form.addEventListener("keydown", (event) => {
       const open = event.key === "Escape" && event.target.closest("details[open]");
       if (open) { open.open = false; open.firstElementChild.focus(); }
