@@ -12,14 +12,15 @@
 
   function frame(height) {
     const colour = colours();
-    const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("soft") };
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;  // a wall of 4K has larger letters
+    const font = { family: getComputedStyle(document.body).fontFamily, size: 12 * rem, color: colour("soft") };
     const axis = { gridcolor: colour("line"), zeroline: false, linecolor: colour("strong"), tickfont: font, title: { font }, fixedrange: false };
     return {
       colour, axis,
       layout: {
-        height, autosize: true, margin: { l: 46, r: 10, t: 22, b: 44 }, showlegend: false, hovermode: "closest", dragmode: "zoom", font,
+        height, autosize: true, margin: { l: 46 * rem, r: 10, t: 22 * rem, b: 44 * rem }, showlegend: false, hovermode: "closest", dragmode: "zoom", font,
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-        hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("strong"), font: { ...font, color: colour("ink"), size: 13 }, align: "left" },
+        hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("strong"), font: { ...font, color: colour("ink"), size: 13 * rem }, align: "left" },
       },
       config: { displayModeBar: false, responsive: true, showTips: false },
     };
