@@ -178,6 +178,7 @@ def _plan(options: argparse.Namespace) -> int:
     from suite import artifacts, bench, cost, execute, machine
 
     rows = bench.standard_rows(options.device, options.rows)
+    _require_folder(options.results)
     root = options.artifacts or artifacts.default_root()
     wanted = _studies_named(options)
     if wanted:
@@ -268,12 +269,19 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if verdict.agree else 1
 
 
+def _require_folder(results: Path) -> None:
+    """UsageError where `--results` names something else; a folder that is not there yet holds nothing."""
+    if results.exists() and not results.is_dir():
+        raise UsageError(f"{results} is no folder (--results)")
+
+
 def _list(options: argparse.Namespace) -> int:
     from suite import listing
 
     if options.what == "matrix":
         if options.name is not None:
             raise UsageError(f"list matrix shows every method and task: leave out {options.name!r}")
+        _require_folder(options.results)
         found = listing.matrix(records.read_results(options.results)[0])
         print(json.dumps(listing.matrix_entries(found)) if options.json else "\n".join(listing.matrix_text(found)))
         return 0

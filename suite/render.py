@@ -37,7 +37,7 @@ from suite import (
     study_pages,
     tables,
 )
-from suite.errors import RecordError
+from suite.errors import RecordError, remedy
 from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
 from suite.setups import STATES, setup_of
@@ -105,9 +105,7 @@ def _build(results: Path, out: Path, warn: Warn) -> Path:
             with contextlib.suppress(OSError):
                 out.rmdir()  # only if nothing came of it: a folder with anything in it stays
     except OSError as error:
-        raise RecordError(
-            f"cannot write the site to {out}: {error.strerror}; free some room or choose another"
-        ) from error
+        raise RecordError(f"cannot write the site to {out}: {error.strerror}; {remedy(error)}") from error
     return out / "index.html"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,11 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
         ((*RUN, "--executor", "locale"), "unknown executor 'locale': did you mean 'local'?"),
         ((*RUN, "--device", "gpu"), "unknown device 'gpu': choose one of cpu, cuda"),
         (("plan", "--task", "tiny", "--device", "gpu"), "unknown device 'gpu'"),
+        (("plan", "--task", "tiny", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
+        (("list", "matrix", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
+        ((*RUN, "--method", "l1-three-stage", "--set", "channel_ratio=-3"), "channel_ratio=-3 is not a number above 0"),
+        ((*RUN, "--method", "branch-alpha", "--set", "restarts=a,b"), "restarts=a,b is not numbers with commas"),
+        ((*RUN, "--method", "structured", "--set", "steps=2"), "structured: there is no target: --set one of"),
         ((*RUN, "--workers", "0"), "0 is not at least 1"),
         ((*RUN, "--workers", "two"), "two is not a whole number"),
         ((*RUN, "--seed", "-1"), "-1 is not between 0 and"),
@@ -161,22 +167,6 @@ def test_run_tells_a_person_what_was_measured(call: Callable[..., Said]) -> None
     again = call(*RUN, "--method", "zeroes", "--set", "share=0.25")
     assert again.out.splitlines()[0].endswith("(measured before)")
     assert again.out.splitlines()[1] == "0 measured, 1 fresh before, 0 failed; records in results"
-
-
-def test_result_lines_tell_the_cells_of_a_call_apart(make_record: Callable[..., Record], tiny_cell: Any) -> None:
-    def told(cells: list[Any], index: int) -> str:
-        own = dict(cells[index].hyperparameters)
-        record = make_record(method=cells[index].method, hyperparameters=own, seed=cells[index].seed)
-        return listing.line(record, cells).partition(":")[0]
-
-    shares = [tiny_cell("zeroes", share=0.5), tiny_cell("zeroes", share=0.25)]
-    assert [told(shares, index) for index in (0, 1)] == ["tiny zeroes share=0.5", "tiny zeroes share=0.25"]
-    tuned = [tiny_cell("zeroes"), tiny_cell("zeroes", finetune=True, base="raises")]
-    assert told(tuned, 0) == "tiny zeroes share=0.5 finetune=false"
-    assert told(tuned, 1) == "tiny zeroes share=0.5 finetune=true base=raises"
-    assert told([tiny_cell("structured", macs_ratio=0.5, importance="lamp")], 0) == (
-        "tiny structured importance=lamp macs_ratio=0.5")  # fmt: skip
-    assert told([tiny_cell("zeroes"), tiny_cell("zeroes", seed=1)], 0) == "tiny zeroes share=0.5 seed=0"
 
 
 def test_unsupported_alone_is_no_failure(call: Callable[..., Said]) -> None:

@@ -99,3 +99,19 @@ def test_the_line_of_an_int8_row_says_both_speed_ups(one: Make) -> None:
     metrics = {"speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1, "speedup_over_eager": 3.0}
     text = listing.line(one(kind="latency", metrics=metrics, conditions={"precision": "int8"}))
     assert "2.000x [1.900, 2.100], 3.000x over eager dense (precision=int8)" in text
+
+
+def test_result_lines_tell_the_cells_of_a_call_apart(make_record: Make, tiny_cell: Any) -> None:
+    def told(cells: list[Any], index: int) -> str:
+        own = dict(cells[index].hyperparameters)
+        record = make_record(method=cells[index].method, hyperparameters=own, seed=cells[index].seed)
+        return listing.line(record, cells).partition(":")[0]
+
+    shares = [tiny_cell("zeroes", share=0.5), tiny_cell("zeroes", share=0.25)]
+    assert [told(shares, index) for index in (0, 1)] == ["tiny zeroes share=0.5", "tiny zeroes share=0.25"]
+    tuned = [tiny_cell("zeroes"), tiny_cell("zeroes", finetune=True, base="raises")]
+    assert told(tuned, 0) == "tiny zeroes share=0.5 finetune=false"
+    assert told(tuned, 1) == "tiny zeroes share=0.5 finetune=true base=raises"
+    assert told([tiny_cell("structured", macs_ratio=0.5, importance="lamp")], 0) == (
+        "tiny structured importance=lamp macs_ratio=0.5")  # fmt: skip
+    assert told([tiny_cell("zeroes"), tiny_cell("zeroes", seed=1)], 0) == "tiny zeroes share=0.5 seed=0"
