@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeGuard
 
-from suite import pages, plan, registry, tables
+from suite import locating, pages, plan, registry, tables
 from suite.leaderboard import Board, Leaderboard
 from suite.pictures import pairs
 from suite.records import Record
@@ -166,10 +167,18 @@ def _timing(record: Record, board: Board) -> dict[str, Any]:
              if metrics.get("converged") is not None else NOTHING],
             ["noise floor", "not measured" if floor is None else f"{tables.percent(floor, 1)} %"],
             ["contended", "yes: not ranked" if record.notes.get("contended") else "no"],
+            *_again(record),
             *([name.replace("_", " "), spell(each)] for name, each in record.notes.items() if name != "contended"),
         ],
         "samples": record.samples, "created": record.created, "command": record.command,
     }  # fmt: skip
+
+
+def _again(record: Record) -> list[list[str]]:
+    """The command that measures a record again and says whether the two agree; none for a name that a shell obeys."""
+    reference = locating.refer(record)
+    plain = shlex.quote(reference) == reference and record.status == "ok"
+    return [["measure it again", f"python -m suite verify {reference}"]] if plain else []
 
 
 def _over_eager(metrics: Mapping[str, Any]) -> list[list[str]]:
@@ -243,6 +252,7 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
         ("cell", record.cell),
         ("freshness", record.freshness),
         ("protocol", str(record.protocol)),
+        *((name, text) for name, text in _again(record)),
         *((name, version) for name, version in sorted(record.versions.items())),
         *((f"note: {name}", spell(value)) for name, value in record.notes.items()),
     ]

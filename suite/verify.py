@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, complexity, cost, execute, leaderboard, machine, plan, registry, run
+from suite import artifacts, bench, complexity, cost, execute, leaderboard, machine, memory, plan, registry, run
 from suite.bench import Measurement, Row, Subject
 from suite.errors import ArtifactError, DeviceError, RecordError, SuiteError, UsageError
 from suite.evaluate import evaluate
@@ -296,6 +296,8 @@ def _cost(kind: str, old: Any, new: Any, *, here: bool) -> tuple[str, Interval, 
         else:
             name, share = "peak_bytes / dense_peak_bytes", MEMORY_ELSEWHERE
             pair = [float(each["peak_bytes"]) / float(each["dense_peak_bytes"]) for each in (old, new)]
+        if kind == "memory":  # of a small network, two children differ by more than a share
+            share += memory.RESOLUTION_BYTES / float(old["peak_bytes"])
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise RecordError(f"the record lacks what is compared ({error}): it is older than that metric") from error
     return name, around(pair[0], share), around(pair[1], share)
