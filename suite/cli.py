@@ -132,20 +132,20 @@ def _study(options: argparse.Namespace) -> int:
     require_profile(options.profile)
     if options.task or options.method or options.set or options.points != "all":
         raise UsageError("a study fixes its cells: leave out --task, --method, --set and --points")
-    from suite import comparison, side_by_side
+    from suite import comparison, side_by_side, study_plan
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     if options.table:
         done = comparison.compare(study, comparison.index(records.read_results(options.results)[0]))
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
         return 0
-    cells = comparison.cells(study, seeds=options.seed or [0], profile=options.profile)
+    cells = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)
     from suite import execute
 
     session = session_of(options)
     outcomes = [execute.compress(cells, session, options.executor)]
     if options.bench:
-        rows = comparison.cost_rows(study, options.device, profile=options.profile)
+        rows = study_plan.cost_rows(study, options.device, profile=options.profile)
         outcomes += [execute.benchmark(costly, asked, session) for asked, costly in rows.items()]
     return _report(itertools.chain.from_iterable(outcomes), cells, options)
 
@@ -232,7 +232,7 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[An
     """The cells of the studies that are asked for, and those of them with benchmark rows, by their rows."""
     if not options.study:
         return None
-    from suite import comparison
+    from suite import study_plan
     from suite.studies import studies
 
     require_profile(options.profile)
@@ -242,9 +242,9 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[An
     cells: dict[str, Cell] = {}
     costly: dict[Any, dict[str, Cell]] = {}
     for study in chosen:
-        every = comparison.cells(study, seeds=options.seed or [0], profile=options.profile)
+        every = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)
         cells.update((cell.key, cell) for cell in every)
-        for rows, timed in comparison.cost_rows(study, options.device, profile=options.profile).items():
+        for rows, timed in study_plan.cost_rows(study, options.device, profile=options.profile).items():
             costly.setdefault(rows, {}).update((cell.key, cell) for cell in timed)
     ordered = sorted(cells.values(), key=lambda cell: cell.method != plan.DENSE)
     return ordered, {rows: list(timed.values()) for rows, timed in costly.items()}

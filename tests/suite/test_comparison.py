@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from suite import comparison, plan
+from suite import comparison, plan, study_plan
 from suite.records import Record
 from suite.studies import ONE_IMAGE, Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
 
@@ -53,7 +53,7 @@ def test_what_was_never_measured_names_the_command_that_would(tiny_task: Any) ->
     profiled = Quantity(
         "tiny", "zeroes", "total_cpu_seconds", {}, "latency", "cuda", {**ONE_IMAGE, "timing": "profiler"}
     )
-    assert comparison.command(profiled).endswith("--device cuda --rows all")
+    assert study_plan.command(profiled).endswith("--device cuda --rows all")
 
 
 def test_stale_and_failed_records_are_not_taken_for_results(fresh: Callable[..., Record]) -> None:
