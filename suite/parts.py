@@ -149,7 +149,7 @@ def try_out(task: Task, dataset: Dataset, device: str) -> None:
     A batch of two goes through network, loss and metrics; TaskError says what is wrong, in one line.
     """
     if any(registry.outside(kind, name) for kind, name in _parts(task)):
-        _tried(task.name, device, _Held(dataset))
+        _tried(task.name, task.path, device, _Held(dataset))
 
 
 def _parts(task: Task) -> tuple[tuple[str, str], ...]:
@@ -170,10 +170,10 @@ class _Held:
 
 
 @functools.lru_cache(maxsize=8)
-def _tried(name: str, device: str, held: _Held) -> None:
+def _tried(name: str, path: str, device: str, held: _Held) -> None:
     task, dataset = registry.task(name), held.dataset
     judged = objective(task.objective)
-    where = f"{task.path}: task {name!r}"
+    where = f"{path}: task {name!r}"
     inputs, targets = next(iter(data.batches(dataset, dataset.val, TRIAL)))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
@@ -197,8 +197,9 @@ def _tried(name: str, device: str, held: _Held) -> None:
             shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
             raise TaskError(f"{where}: objective {task.objective!r} fails on {shapes}: {_said(error)}") from error
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not bool(torch.isfinite(loss)):
-        raise TaskError(f"{where}: the loss of objective {task.objective!r} is {loss}: return one finite number, the "
-                        "mean over the batch")  # fmt: skip
+        shown = f"of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) and loss.numel() != 1 else str(loss)
+        raise TaskError(f"{where}: the loss of objective {task.objective!r} is {shown}: return one finite number, a "
+                        "tensor, the mean over the batch")  # fmt: skip
 
 
 def _said(error: Exception) -> str:

@@ -388,11 +388,9 @@ def import_model(name: str) -> None:
     part = outside("model", name)
     if part is None:
         return
-    models = importlib.import_module("models")
-    if name not in models.MODELS:
-        try:
-            taskfiles.import_whole(part.module, part.path)
-        except RegistrationError as error:
-            raise TaskError(str(error)) from error
-    if name not in models.MODELS:
+    try:
+        taskfiles.import_whole(part.module, part.path)
+    except RegistrationError as error:
+        raise TaskError(str(error)) from error
+    if name not in importlib.import_module("models").MODELS:
         raise TaskError(f"{part.path} did not register model {name!r} when it was imported")

@@ -45,33 +45,52 @@ def tiny_slow() -> Task:
     return replace(tiny(), recipes={profile: replace(SMOKE, epochs=30) for profile in ("smoke", "quick", "full")})
 '''
 
+#: A task with a network, data, an objective and metrics of its own.
+OWN_TASK = '''
+import numpy as np
+import torch
+from torch import nn
 
-class FakeNvml:
-    """pynvml on a machine without it: `answers` by function name, a refusal where there is none."""
+from suite import Arrays, Metric, Recipe, Task, register_data, register_model, register_objective, register_task
 
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = {"nvmlInit": None, "nvmlShutdown": None, "nvmlDeviceGetHandleByIndex": "the first"} | answers
-        self.calls: list[tuple[Any, ...]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self.calls.append((name, *arguments))
-            if name not in self.answers:
-                raise self.NVMLError("Not Supported")
-            answer = self.answers[name]
-            return answer() if callable(answer) else answer
-
-        return call
+RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 
 
-@pytest.fixture
-def fake_nvml() -> type[FakeNvml]:
-    """`fake_nvml(nvmlDeviceGetClockInfo=1980, ...)`: what stands in for pynvml."""
-    return FakeNvml
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(2, width, 3), nn.ReLU(), nn.Flatten())
+        self.last = nn.Linear(width * 4, 3)
 
+    def forward(self, images):
+        return self.last(self.features(images))
+
+
+@register_model("their-net")
+def their_net(*, width=4):
+    net = Net(width)
+    net.head = net.last
+    return net
+
+
+@register_data("their-data", files=("theirs.npz",), remedy="ask them for theirs.npz", images=24)
+def their_data(root):
+    return Arrays(np.load(root / "theirs.npz")["x"], np.arange(30) % 3, np.zeros((6, 4, 4, 2), np.uint8),
+                  np.arange(6) % 3, classes=3, validation=6, source="theirs")
+
+
+@register_objective("their-objective", metrics=(Metric("regret", "Regret", "number", False), "top1"))
+def their_objective(outputs, targets):
+    right = (outputs.argmax(1) == targets).sum()
+    return {"regret": len(targets) - right, "top1": right}
+
+
+@register_task("theirs")
+def theirs():
+    """A task of theirs."""
+    return Task(title="Theirs", model="their-net", options={"width": 4}, data="their-data", input_shape=(2, 4, 4),
+                objective="their-objective", recipes={"smoke": RECIPE, "quick": RECIPE, "full": RECIPE})
+'''
 
 #: Methods by what they do.
 TINY_METHODS = {
@@ -178,6 +197,33 @@ def _forget() -> None:
     plan.current_freshness.cache_clear()
 
 
+class FakeNvml:
+    """pynvml on a machine without it: `answers` by function name, a refusal where there is none."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {"nvmlInit": None, "nvmlShutdown": None, "nvmlDeviceGetHandleByIndex": "the first"} | answers
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.calls.append((name, *arguments))
+            if name not in self.answers:
+                raise self.NVMLError("Not Supported")
+            answer = self.answers[name]
+            return answer() if callable(answer) else answer
+
+        return call
+
+
+@pytest.fixture
+def fake_nvml() -> type[FakeNvml]:
+    """`fake_nvml(nvmlDeviceGetClockInfo=1980, ...)`: what stands in for pynvml."""
+    return FakeNvml
+
+
 @pytest.fixture(autouse=True)
 def subnormals() -> Iterator[None]:
     """Subnormal numbers are there for every test: code that torch.compile loads flushes them to zero from then on."""
@@ -196,6 +242,12 @@ def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
             return stack.enter_context(installed(write_package(folder, methods=methods or {}, tasks=tasks or {})))
 
         yield call
+
+
+@pytest.fixture(scope="session")
+def own_task() -> str:
+    """The source of a task file that registers all that its task `theirs` needs."""
+    return OWN_TASK
 
 
 @pytest.fixture(scope="session")
