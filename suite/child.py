@@ -1,18 +1,25 @@
-"""One function in a fresh process: its result, or why there is none. The process that waits does nothing meanwhile."""
+"""Functions in fresh processes: their results, or why there are none. Whoever waits does nothing meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from suite.errors import SuiteError, Unsupported
 
 T = TypeVar("T")
+#: What a child says while it works, and who is told it.
+Told = Callable[[Any], None]
 
 #: What the forkserver imports, once, so that a child starts in 0.1 s instead of 3 s. It imports and runs nothing: a
 #: thread pool or a warmed allocator would be inherited by every child.
@@ -36,38 +43,114 @@ def run(function: Callable[..., T], *arguments: Any, seconds: float) -> T:
     Its standard output and error are discarded. ChildFailed where it raises, crashes, runs out of memory, or takes
     longer than `seconds`.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOAD))
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, function, arguments), daemon=True)
-    process.start()
-    sender.close()  # the child's end alone is left: its death ends the wait
-    answer: tuple[str, Any] | None = None
+    child: Child[T] = Child(function, arguments, seconds=seconds)
     try:
-        if not receiver.poll(seconds):
-            raise ChildFailed("timeout", f"stopped after {seconds:.3g} s, its time limit")
-        answer = receiver.recv()
-    except EOFError:
-        process.join()
-        raise _death(process.exitcode or 0) from None
+        while not child.is_over:
+            wait([child])
+        return child.result()
     finally:
-        if answer is not None:
-            process.join(timeout=5)
-        if process.is_alive():  # it ran out of time, or the person who waits pressed Ctrl-C
-            process.kill()
-            process.join()
-        receiver.close()
-    status, result = answer
-    if status != "ok":
-        raise ChildFailed(status, result)
-    return result  # type: ignore[no-any-return]
+        child.kill()
 
 
-def _child(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    # Standard output belongs to the command line's --json; standard error to its progress.
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (1, 2):
-        os.dup2(silence, stream)
+def start_server(preload: Sequence[str] = PRELOAD) -> None:
+    """Start the process that children are forked from, unless it runs: whoever asks first says what it imports."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    # Blocked in the server and so in each child: Ctrl-C is the waiting process's alone, which then kills them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Child(Generic[T]):
+    """A function at work in a process of its own, for at most `seconds`.
+
+    With `told` the function is given another argument before its own, a call that hands `told` whatever pickles, and
+    what it prints goes to standard error; without, it prints nowhere.
+    """
+
+    def __init__(
+        self, function: Callable[..., T], arguments: tuple[Any, ...], *, seconds: float, told: Told | None = None
+    ) -> None:
+        start_server()
+        context = multiprocessing.get_context("forkserver")
+        self.connection, sender = context.Pipe(duplex=False)
+        # A daemon may start no processes: one that is measured does not, a method's training may.
+        self._process = context.Process(
+            target=_child, args=(sender, function, arguments, told is not None), daemon=told is None
+        )
+        self._process.start()
+        sender.close()  # the child's end alone is left: its death ends the wait
+        self._told = told
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._answer: tuple[str, Any] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self._answer is not None
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def listen(self) -> None:
+        """Take the next thing that it has said, if there is any; end it where its time is up."""
+        try:
+            while self._answer is None and self.connection.poll():
+                kind, value = self.connection.recv()
+                if kind != "told":
+                    self._answer = kind, value
+                elif self._told is not None:
+                    self._told(value)
+        except EOFError:
+            self._process.join()
+            self._answer = _death(self._process.exitcode or 0)
+        if self._answer is None and self.seconds_left == 0:
+            self._answer = "timeout", f"stopped after {self._seconds:.3g} s, its time limit"
+            self.kill()
+
+    def result(self) -> T:
+        """What the function returned; ChildFailed where it returned nothing. Only once it is over."""
+        assert self._answer is not None
+        status, value = self._answer
+        if status != "ok":
+            raise ChildFailed(status, value)
+        self._process.join(timeout=5)
+        return value  # type: ignore[no-any-return]
+
+    def kill(self) -> None:
+        """End it, and whatever it has started, unless it has ended; then forget it."""
+        if self._process.pid is not None and self._process.is_alive():
+            with contextlib.suppress(OSError):  # it leads no group yet
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def wait(children: Iterable[Child[Any]]) -> None:
+    """Sleep until one of the children says something, ends, or runs out of time; then listen to all of them."""
+    children = list(children)
+    multiprocessing.connection.wait(
+        [child.connection for child in children], min(child.seconds_left for child in children)
+    )
+    for child in children:
+        child.listen()
+
+
+def _child(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], tells: bool) -> None:
+    os.setsid()  # a group of its own, to be killed as one
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if tells:  # standard output belongs to the command line's records
+        os.dup2(2, 1)
+        faulthandler.enable()
+        arguments = (lambda value: sender.send(("told", value)), *arguments)
+    else:
+        silence = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):
+            os.dup2(silence, stream)
     # Where memory runs short the system is to stop this process and not the run, which then records it.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("900")
@@ -79,12 +162,20 @@ def _child(sender: Connection, function: Callable[..., Any], arguments: tuple[An
     sender.close()
 
 
+def _die_with_parent() -> None:
+    """Killed without a chance to clean up, the process that waits must leave nothing behind that goes on for hours."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os.killpg(0, signal.SIGKILL)
+
+
 def failure(error: BaseException) -> tuple[str, str]:
     """An exception as a record's status and one-line reason."""
     text = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, ChildFailed):
         return error.status, str(error)
-    if isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "oom", f"out of memory: {text[:300] or 'an allocation failed'}"
     if isinstance(error, Unsupported):
         return "unsupported", text
@@ -93,9 +184,14 @@ def failure(error: BaseException) -> tuple[str, str]:
     return "error", f"{type(error).__name__}: {text[:300]}"
 
 
-def _death(exitcode: int) -> ChildFailed:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Was it the system that refused an allocation? torch says so in a RuntimeError's words."""
+    return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in _OUT_OF_MEMORY)
+
+
+def _death(exitcode: int) -> tuple[str, str]:
     if exitcode == -signal.SIGKILL:
-        return ChildFailed("oom", "the measured process was killed, most likely by the system for want of memory")
+        return "oom", "its process was killed, most likely by the system for want of memory"
     if exitcode < 0:
-        return ChildFailed("error", f"the measured process crashed ({signal.Signals(-exitcode).name})")
-    return ChildFailed("error", f"the measured process ended early, with exit code {exitcode}")
+        return "error", f"its process crashed ({signal.Signals(-exitcode).name})"
+    return "error", f"its process ended early, with exit code {exitcode}"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, cuda, machine, plan, registry, run
+from suite import artifacts, bench, child, cuda, isolate, machine, plan, registry, run
 from suite.bench import Measurement, Row, Subject
-from suite.errors import SuiteError
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
 from suite.run import Places, Provenance
+from suite.run import newest_model as newest_model
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Session:
-    """One invocation: where things lie, the device, who measures, and whether fresh records are measured again."""
+    """One invocation: where things lie, the device, who measures, and whether fresh records are measured again.
+
+    `workers` is how many cells are compressed side by side.
+    """
 
     places: Places
     device: str
@@ -38,6 +38,8 @@ class Session:
     progress: Progress
     force: bool = False
     workers: int = 1
+    #: Seconds that a cell, or a child that measures, may take; None: as long as its profile allows.
+    timeout: float | None = None
 
     def file(self) -> RunFile:
         return RunFile(self.places.results, self.origin.machine, self.origin.run)
@@ -83,60 +85,15 @@ def executor_called(name: str) -> Callable[[Sequence[Cell], Session], Iterator[R
 
 
 def _local(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
-    if session.workers == 1:
-        with session.progress.bar("cells", len(cells)) as advance:
-            for cell in cells:
-                session.progress.say(f"{cell.arguments}")
-                yield run.run_cell(cell, session.places, session.device, session.origin, session.progress)
-                advance()
-        return
-    yield from _pool(cells, session)
-
-
-def _pool(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
-    """Worker processes with an equal share of the cores; dense models are trained before what starts from them."""
-    quiet = replace(session, progress=Progress(silent=True), workers=1)
-    threads = max(1, machine.usable_cores() // session.workers)
-    dense = list({cell.dense.key: cell.dense for cell in cells}.values())
-    context = multiprocessing.get_context("spawn")
-    with (
-        concurrent.futures.ProcessPoolExecutor(session.workers, mp_context=context) as pool,
-        session.progress.bar("dense models, then cells", len(dense) + len(cells)) as advance,
-    ):
-        try:
-            for done in concurrent.futures.as_completed([pool.submit(_train_dense, c, quiet, threads) for c in dense]):
-                done.result()
-                advance()
-            for wave in plan.waves(cells):
-                waiting = [pool.submit(_run_cell, cell, quiet, threads) for cell in wave]
-                for future in concurrent.futures.as_completed(waiting):
-                    yield future.result()
-                    advance()
-        except BrokenProcessPool as error:
-            raise SuiteError(
-                "a worker process died, most likely for want of memory: use fewer --workers; records already written "
-                "are intact, the same command goes on from there"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _train_dense(cell: Cell, session: Session, threads: int) -> None:
-    _limit_threads(threads)
-    ready = run.prepare(cell.task, cell.profile, session.places, session.device)
-    run.dense_model(cell, ready, session.places, session.device, session.progress)
-
-
-def _run_cell(cell: Cell, session: Session, threads: int) -> Record:
-    _limit_threads(threads)
-    return run.run_cell(cell, session.places, session.device, session.origin, session.progress)
-
-
-def _limit_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
+    return isolate.run_cells(
+        cells,
+        session.places,
+        session.device,
+        session.origin,
+        session.progress,
+        workers=session.workers,
+        timeout=session.timeout,
+    )
 
 
 #: The family of the methods whose models compute in INT8.
@@ -227,6 +184,7 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:
         return
+    child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
     shapes = _recorded_shapes(found)
     subjects: dict[str, Subject | None] = {}
     for cell in {job.cell.key: job.cell for job in todo}.values():
@@ -285,14 +243,6 @@ def _stored(cell: Cell, session: Session) -> Path | None:
     return newest_model(cell, session.places.artifacts)
 
 
-def newest_model(cell: Cell, root: Path) -> Path | None:
-    """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
-    kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
-    folders = (root / cell.task / cell.method).glob(kind)
-    stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
-    return max(stored, key=lambda folder: (folder / artifacts.DESCRIPTION).stat().st_mtime_ns, default=None)
-
-
 def _measure(job: Job, subject: Subject, session: Session, scratch: Path) -> Measurement:
     if job.kind == "noise-floor":
         quantized = job.row.precision != "fp32"
@@ -302,10 +252,17 @@ def _measure(job: Job, subject: Subject, session: Session, scratch: Path) -> Mea
             profile=job.cell.profile,
             device=session.device,
             architecture=None if quantized else subject.dense_architecture,
+            timeout_seconds=session.timeout,
             scratch=scratch,
         )
     return bench.measure(
-        subject, job.row, profile=job.cell.profile, device=session.device, kind=job.kind, scratch=scratch
+        subject,
+        job.row,
+        profile=job.cell.profile,
+        device=session.device,
+        kind=job.kind,
+        timeout_seconds=session.timeout,
+        scratch=scratch,
     )
 
 

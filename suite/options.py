@@ -46,6 +46,7 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
     add("--executor", default="local")
     add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
+    add("--timeout", type=_positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
     add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
     add("--force", action="store_true", help="measure again what is fresh")
     add("--json", action="store_true", help="records on standard output, one a line")
@@ -156,5 +157,11 @@ def session_of(options: argparse.Namespace) -> Session:
         options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results
     )
     return execute.Session(
-        places, options.device, run.provenance(), Progress(), force=options.force, workers=options.workers
+        places,
+        options.device,
+        run.provenance(),
+        Progress(),
+        force=options.force,
+        workers=options.workers,
+        timeout=options.timeout,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 SECONDS_BETWEEN_LINES = 30.0
+#: How often another process tells how far it is.
+SECONDS_BETWEEN_NEWS = 0.2
 
 Advance = Callable[..., None]
 
@@ -17,6 +21,7 @@ class Progress:
 
     def __init__(self, *, silent: bool = False) -> None:
         self.silent = silent
+        self._display: Any = None  # a terminal's bars stand below each other in one
 
     def say(self, text: str) -> None:
         """One line of news."""
@@ -32,12 +37,32 @@ class Progress:
         if self.silent:
             yield lambda count=1, note="": None
         elif sys.stderr.isatty():
-            yield from _terminal(label, total, still)
+            yield from self._terminal(label, total, still)
         else:
             yield from _lines(label, total)
 
+    def _terminal(self, label: str, total: int, still: bool) -> Iterator[Advance]:
+        rich = self._display = self._display or _terminal_display(still)
+        shown = rich.add_task(label, total=total, note="")
+        rich.start()
 
-def _terminal(label: str, total: int, still: bool) -> Iterator[Advance]:
+        def advance(count: int = 1, note: str | None = None) -> None:
+            rich.update(shown, advance=count)
+            if note is not None:
+                rich.update(shown, note=note)
+            if still:
+                rich.refresh()
+
+        try:
+            yield advance
+        finally:
+            rich.remove_task(shown)
+            if not rich.tasks:
+                rich.stop()
+                self._display = None
+
+
+def _terminal_display(still: bool) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Rich
@@ -50,17 +75,7 @@ def _terminal(label: str, total: int, still: bool) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Rich(*columns, console=Console(stderr=True), transient=True, auto_refresh=not still) as rich:
-        shown = rich.add_task(label, total=total, note="")
-
-        def advance(count: int = 1, note: str | None = None) -> None:
-            rich.update(shown, advance=count)
-            if note is not None:
-                rich.update(shown, note=note)
-            if still:
-                rich.refresh()
-
-        yield advance
+    return Rich(*columns, console=Console(stderr=True), transient=True, auto_refresh=not still)
 
 
 def _lines(label: str, total: int) -> Iterator[Advance]:
@@ -78,6 +93,62 @@ def _lines(label: str, total: int) -> Iterator[Advance]:
             print(f"{label}: {done}/{total} {word} about {duration(left)} left", file=sys.stderr, flush=True)
 
     yield advance
+
+
+class Relay(Progress):
+    """In a child process: what it reports is handed to `tell`, for a `Replay` in the process that waits to show."""
+
+    def __init__(self, tell: Callable[[tuple[Any, ...]], None]) -> None:
+        super().__init__()
+        self._tell = tell
+        self._numbers = itertools.count()
+
+    def say(self, text: str) -> None:
+        self._tell(("say", text))
+
+    @contextmanager
+    def bar(self, label: str, total: int, *, still: bool = False) -> Iterator[Advance]:
+        number = next(self._numbers)
+        self._tell(("open", number, label, total))
+        untold, last = 0, 0.0
+
+        def advance(count: int = 1, note: str | None = None) -> None:
+            nonlocal untold, last
+            untold += count
+            if note is not None or time.monotonic() - last >= SECONDS_BETWEEN_NEWS:
+                self._tell(("advance", number, untold, note))
+                untold, last = 0, time.monotonic()
+
+        try:
+            yield advance
+        finally:
+            if untold:
+                self._tell(("advance", number, untold, None))
+            self._tell(("close", number))
+
+
+class Replay:
+    """Shows with `progress` what a `Relay` tells; `close` ends the bars that it left open."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[int, tuple[AbstractContextManager[Advance], Advance]] = {}
+
+    def show(self, told: tuple[Any, ...]) -> None:
+        match told:
+            case ("say", text):
+                self._progress.say(text)
+            case ("open", number, label, total):
+                bar = self._progress.bar(label, total)
+                self._bars[number] = bar, bar.__enter__()
+            case ("advance", number, count, note):
+                self._bars[number][1](count, note=note)
+            case ("close", number):
+                self._bars.pop(number)[0].__exit__(None, None, None)
+
+    def close(self) -> None:
+        for number in list(self._bars):
+            self.show(("close", number))
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from torch import nn
 
 from suite import artifacts, complexity, data, gallery, machine, parts, pictures, plan, registry
 from suite.adversarial import OPPONENT
+from suite.child import is_out_of_memory
 from suite.data import Dataset
 from suite.errors import ArtifactError, DataError, RecordError, SuiteError, TaskError, Unsupported
 from suite.evaluate import Objective, evaluate
@@ -60,6 +61,14 @@ class Dense:
 def artifact_folder(root: Path, cell: Cell, data_sha256: str) -> Path:
     """The folder of a cell's model: another one for each freshness and data set, so a stale model is never taken."""
     return root / cell.task / cell.method / f"{cell.key[:12]}-{str(cell.freshness)[:8]}-{data_sha256[:8]}"
+
+
+def newest_model(cell: Cell, root: Path) -> Path | None:
+    """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
+    kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
+    folders = (root / cell.task / cell.method).glob(kind)
+    stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
+    return max(stored, key=lambda folder: (folder / artifacts.DESCRIPTION).stat().st_mtime_ns, default=None)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,15 @@ def _keep_opponent(objective: Objective, task: Task, folder: Path) -> None:
         options, shape = match.opponent_task
         described = artifacts.describe(match.opponent, name=task.model, options=options, input_shape=shape)
         artifacts.save(match.opponent, folder / OPPONENT, described, {})
+
+
+def origin_of(ready: Prepared) -> dict[str, Any]:
+    """What a record says of the data and the recipe."""
+    return {
+        "data_source": ready.dataset.source,
+        "data_sha256": ready.dataset.sha256,
+        "recipe": asdict(ready.recipe),
+    }
 
 
 def seed_everything(seed: int) -> None:
@@ -226,11 +244,8 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     the cell.
     """
     ready = prepare(cell.task, cell.profile, places, device)
-    common = blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}") | {
-        "data_source": ready.dataset.source,
-        "data_sha256": ready.dataset.sha256,
-        "recipe": asdict(ready.recipe),
-    }
+    common = blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}")
+    common |= origin_of(ready)
     try:
         start = dense_model(cell, ready, places, device, progress)
         common["checkpoint_sha256"] = start.sha256
@@ -239,16 +254,17 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     except (RecordError, DataError, TaskError):
         raise
     except Unsupported as error:
-        return Record(**common, status="unsupported", reason=_one_line(error))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        return Record(**common, status="oom", reason=_one_line(error))
+        return Record(**common, status="unsupported", reason=one_line(error))
     except (Exception, SystemExit) as error:  # a method may be a script that once stood alone
+        if is_out_of_memory(error):
+            return Record(**common, status="oom", reason=one_line(error))
         if not isinstance(error, SuiteError):
             traceback.print_exc()  # the author of a method needs it; the record gets the last line
-        return Record(**common, status="error", reason=_one_line(error))
+        return Record(**common, status="error", reason=one_line(error))
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An exception as a record's reason."""
     kind = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
     # records are published: of a path only the file's name
     text = re.sub(r"(?<!\w)/(?:[^\s/:'\"]+/)+", "", str(error))

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 
+import psutil
 import pytest
 
 from suite import child
@@ -52,6 +55,42 @@ def test_time_out_ends_the_child_soon() -> None:
         child.run(time.sleep, 60, seconds=0.3)
     assert caught.value.status == "timeout"
     assert time.perf_counter() - started < 5
+
+
+def sleep_beside_another(tell: Callable[[int], None]) -> None:
+    tell(subprocess.Popen(["sleep", "1000"]).pid)
+    time.sleep(1000)
+
+
+def test_killed_child_takes_what_it_has_started_with_it() -> None:
+    told: list[int] = []
+    sleeper: child.Child[None] = child.Child(sleep_beside_another, (), seconds=120, told=told.append)
+    try:
+        while not told:
+            child.wait([sleeper])
+    finally:
+        sleeper.kill()
+    limit = time.monotonic() + 60
+    while psutil.pid_exists(told[0]) and psutil.Process(told[0]).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < limit, "it lives on"
+        time.sleep(0.05)
+
+
+def count(tell: Callable[[int], None], upto: int) -> str:
+    for number in range(upto):
+        tell(number)
+    print("on standard error", flush=True)
+    return "done"
+
+
+def test_child_tells_while_it_works_and_prints_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    told: list[int] = []
+    counter: child.Child[str] = child.Child(count, (1000,), seconds=120, told=told.append)
+    while not counter.is_over:
+        child.wait([counter])
+    assert counter.result() == "done" and told == list(range(1000))
+    counter.kill()
+    assert capfd.readouterr().out == ""
 
 
 def test_waiting_costs_no_processor_time() -> None:

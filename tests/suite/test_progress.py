@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import pytest
 
 from suite import progress
-from suite.progress import Progress, duration
+from suite.progress import Progress, Relay, Replay, duration
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,48 @@ def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
         advance()
         advance(2, note="done")
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_another_process_reports_is_shown_here(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    told: list[tuple[Any, ...]] = []
+    relay = Relay(told.append)
+    relay.say("news")
+    with relay.bar("train", 3) as advance, relay.bar("epoch", 2) as inner:
+        inner(2)
+        advance(note="val 0.5")
+    assert capsys.readouterr().err == ""
+    replay = Replay(Progress())
+    for each in told:
+        replay.show(each)
+    replay.close()
+    lines = [line.partition(" about")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["news", "epoch: 2/2 ", "train: 1/3 val 0.5"]
+
+
+def test_a_thousand_steps_are_told_in_few_messages_and_none_is_lost() -> None:
+    told: list[tuple[Any, ...]] = []
+    with Relay(told.append).bar("train", 1000) as advance:
+        for _ in range(1000):
+            advance()
+    assert len(told) < 50
+    assert sum(each[2] for each in told if each[0] == "advance") == 1000
+
+
+def test_bars_that_a_killed_process_leaves_open_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    shown = Progress()
+    with shown.bar("cells", 2, still=True) as advance:
+        replay = Replay(shown)
+        replay.show(("open", 0, "train", 9))
+        advance(0)
+        assert "train" in terminal.getvalue(), "bars stand below each other"
+        replay.close()
+        before = len(terminal.getvalue())
+        advance()
+        assert "cells" in terminal.getvalue()[before:] and "train" not in terminal.getvalue()[before:]

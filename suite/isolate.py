@@ -1,0 +1,211 @@
+"""Cells in processes of their own, so many at a time: what becomes of one of them is no matter to the others."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suite import artifacts, child, machine, run
+from suite.child import Child, ChildFailed
+from suite.errors import DataError, RecordError, SuiteError
+from suite.plan import DENSE, Cell
+from suite.progress import Progress, Relay, Replay
+from suite.records import Record
+from suite.run import Places, Provenance
+
+#: Seconds that a cell, or the training of a dense model, may take unless `--timeout` says otherwise: ten times and more
+#: what the longest honest one was seen or is planned to take (quick: an hour, full: two days on two cores).
+LIMITS: Mapping[str, float] = {"smoke": 3600, "quick": 24 * 3600, "full": 28 * 24 * 3600}
+#: What these children need beside what those that are measured do, imported before they are forked: 0.1 s and not 6.
+PRELOAD = (*child.PRELOAD, "suite.isolate", "sklearn.datasets", "torch_pruning", "torchao.quantization.pt2e")
+
+
+@dataclass(frozen=True, eq=False)  # one is the key of its process
+class Step:
+    """One process's work: a cell, or the dense model alone that cells start from, which makes no record."""
+
+    cell: Cell
+    trains_only: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a child is told: its step, where things lie, and its threads (None: as many as torch takes)."""
+
+    step: Step
+    places: Places
+    device: str
+    origin: Provenance
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Halt:
+    """What is wrong with the machine or the data: no fault of the cell, and no reason to try the others."""
+
+    error: SuiteError
+
+
+@dataclass
+class Running:
+    """A child at work; `known` are the fields of its record that it knew before anything could fail."""
+
+    child: Child[Record | Halt | None]
+    replay: Replay
+    known: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a step ended that made nothing, in a record's words."""
+
+    status: str
+    reason: str
+    known: Mapping[str, Any]
+
+
+def run_cells(
+    cells: Sequence[Cell], places: Places, device: str, origin: Provenance, progress: Progress,
+    *, workers: int = 1, timeout: float | None = None,
+) -> Iterator[Record]:  # fmt: skip
+    """The record of each cell, in the order in which they get ready; with one worker, in the order given.
+
+    A dense model that only other cells start from is trained first, once. A cell that crashes, is killed or takes
+    longer than `timeout` seconds (None: its profile's limit) is a record with that status and the reason. Raises what
+    is wrong with the data or the folders (DataError, RecordError). However it ends, no process is left.
+    """
+    waiting = steps(cells, places.artifacts)
+    unmade = {step.cell.key for step in waiting}
+    lost: dict[str, Failure] = {}  # the dense models that could not be made
+    running: dict[Step, Running] = {}
+    threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
+    child.start_server(PRELOAD)
+
+    def start(step: Step) -> None:
+        progress.say(f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}")
+        limit = timeout or LIMITS[step.cell.profile]
+        running[step] = _start(Work(step, places, device, origin, threads), limit, progress)
+
+    def end(step: Step, found: Record | Failure | None) -> Iterator[Record]:
+        unmade.discard(step.cell.key)
+        if isinstance(found, Failure | Record) and step.cell.method == DENSE and not _is_stored(step.cell, places):
+            known = found.known if isinstance(found, Failure) else {}
+            lost[step.cell.key] = Failure(found.status, str(found.reason), known)
+        if isinstance(found, Failure) and not step.trains_only:
+            found = failed_record(step.cell, found, places, device, origin)
+        if isinstance(found, Record):
+            advance()
+            yield found
+
+    try:
+        with progress.bar("cells", len(cells)) as advance:
+            while waiting or running:
+                for step in [step for step in waiting if not needs(step) & unmade]:
+                    if step.cell.dense.key in lost:
+                        waiting.remove(step)
+                        why = lost[step.cell.dense.key]
+                        yield from end(step, Failure(why.status, f"its dense model: {why.reason}", why.known))
+                    elif len(running) < workers:
+                        waiting.remove(step)
+                        start(step)
+                if running:
+                    child.wait(each.child for each in running.values())
+                for step in [step for step, each in running.items() if each.child.is_over]:
+                    yield from end(step, _outcome(running.pop(step)))
+    finally:
+        for each in running.values():
+            each.child.kill()
+            each.replay.close()
+
+
+def steps(cells: Sequence[Cell], root: Path) -> list[Step]:
+    """The cells in their order; before the first that starts from a dense model which nobody makes, its training."""
+    made = {cell.key for cell in cells}
+    found = []
+    for cell in cells:
+        if cell.dense.key not in made and run.newest_model(cell.dense, root) is None:
+            found.append(Step(cell.dense, trains_only=True))
+            made.add(cell.dense.key)
+        found.append(Step(cell))
+    return found
+
+
+def needs(step: Step) -> set[str]:
+    """The keys of the cells that must have ended before this step starts: its dense model's, its base's."""
+    before = [step.cell.base, step.cell.dense if step.cell.method != DENSE else None]
+    return {cell.key for cell in before if cell is not None}
+
+
+def failed_record(cell: Cell, why: Failure, places: Places, device: str, origin: Provenance) -> Record:
+    """The accuracy record of a cell whose process came to no result."""
+    common = run.blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}")
+    folder = run.newest_model(cell.dense, places.artifacts)
+    dense = {} if folder is None else artifacts.facts(folder) or {}
+    return Record(
+        **common,
+        **why.known,
+        status=why.status,  # type: ignore[arg-type]
+        reason=why.reason,
+        checkpoint_sha256=dense.get("sha256"),
+        base_cell=cell.base.key if cell.base is not None else None,
+    )
+
+
+def _is_stored(cell: Cell, places: Places) -> bool:
+    return run.newest_model(cell, places.artifacts) is not None
+
+
+def _start(work: Work, limit: float, progress: Progress) -> Running:
+    replay = Replay(progress)
+    known: dict[str, Any] = {}
+
+    def told(value: Any) -> None:
+        if isinstance(value, dict):
+            known.update(value)
+        else:
+            replay.show(value)
+
+    return Running(Child(_work, (work,), seconds=limit, told=told), replay, known)
+
+
+def _outcome(ended: Running) -> Record | Failure | None:
+    ended.replay.close()
+    try:
+        found = ended.child.result()
+    except ChildFailed as failed:
+        return Failure(failed.status, str(failed), ended.known)
+    finally:
+        ended.child.kill()
+    if isinstance(found, Halt):
+        raise found.error
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- in the child
+
+
+def _work(tell: Callable[[Any], None], work: Work) -> Record | Halt | None:
+    """Do one step; what a method prints and the traceback of its failure go to standard error."""
+    cell, progress = work.step.cell, Relay(tell)
+    if work.threads is not None:
+        torch.set_num_threads(work.threads)
+    try:
+        ready = run.prepare(cell.task, cell.profile, work.places, work.device)
+        tell(run.origin_of(ready))
+        if not work.step.trains_only:
+            return run.run_cell(cell, work.places, work.device, work.origin, progress)
+        run.dense_model(cell, ready, work.places, work.device, progress)
+    except (DataError, RecordError) as error:
+        return Halt(error)
+    except SuiteError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        status, _ = child.failure(error)
+        raise ChildFailed(status, run.one_line(error)) from error
+    return None
