@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 #: Seconds that the pairs of one row may take, the pilot included, by profile (DESIGN section 7).
 SECONDS: Mapping[str, float] = {"smoke": 2.0, "quick": 8.0, "full": 60.0}
 PROCESSES: Mapping[str, int] = {"smoke": 1, "quick": 3, "full": 3}
-#: A child's start, its models' loading, pytest's collection; a memory row's four children (measured on two cores).
+#: A child's start, its models' loading, pytest's collection; a memory row's three children (measured on two cores).
 CHILD_SECONDS = 0.5
-MEMORY_SECONDS = 2.0
+MEMORY_SECONDS = 0.6
+#: MACs a second and thread of a large batch (VGG16, batch 128, two threads of Zen 4: 0.42 s), and the passes of the
+#: dense network in the time that a row of a slow one takes: in each process warm-up and two pairs, next to a compressed
+#: network that takes half as long; in a memory row two, as many of the compressed one.
+MACS_PER_THREAD = 47e9
+SLOW_PASSES = 10.5
+MEMORY_PASSES = 4
 #: What comes on top for a row of a backend: the first network compiled or exported in a run, and each process of a row.
 BACKEND_SECONDS: Mapping[str, tuple[float, float]] = {"eager": (0, 0), "compile": (10, 10), "onnxruntime": (15, 1)}
 #: What comes on top for each process on CUDA: making a context, loading kernels, capturing graphs (a guess).
@@ -46,6 +52,9 @@ BACKENDS = ("eager", "compile", "onnxruntime")
 PRECISIONS = ("fp32", "int8", *cuda.HALVES)
 KINDS = ("latency", "memory", "energy")
 PLUGIN = "prunemark-row"
+#: Images in a large batch; of a task that reconstructs its larger images (DESIGN section 7).
+LARGE_BATCH = 128
+LARGE_BATCH_OF_RECONSTRUCTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,12 @@ class Measurement:
     notes: dict[str, Any]
 
 
-def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128) -> tuple[Row, ...]:
+def standard_rows(device: str, rows: str = "standard", *, large_batch: int = LARGE_BATCH) -> tuple[Row, ...]:
     """The rows that are measured for every float32 cell; `as_precision` makes those of another from them.
 
-    `all` adds `cold`, torch.compile and torch.profiler's totals; on the CPU also the other batch x thread combinations
-    and ONNX Runtime, on CUDA fp16 and bf16. UsageError for an unknown device or set of rows.
+    `all` adds `cold` and torch.profiler's totals; on the CPU also the other batch x thread combinations, each with
+    torch.compile and ONNX Runtime too, on CUDA fp16, bf16 and torch.compile. UsageError for an unknown device or set of
+    rows.
     """
     if device not in machine.DEVICES:
         raise UsageError(f"unknown device {device!r}: choose one of {', '.join(machine.DEVICES)}")
@@ -78,8 +88,12 @@ def standard_rows(device: str, rows: str = "standard", *, large_batch: int = 128
     else:
         cores = machine.usable_cores()
         found = [Row(1, 1), Row(large_batch, cores)]
-        others = [Row(1, cores), Row(large_batch, 1)]
-        others += [replace(row, backend=backend) for backend in BACKENDS[1:] for row in found]
+        others = [
+            Row(batch_size, threads, backend)
+            for backend in BACKENDS
+            for batch_size in (1, large_batch)
+            for threads in (1, cores)
+        ]
     if rows == "all":
         found += [*others, *(replace(row, cache="cold") for row in found), Row(1, 1, timing=profiling.TIMING)]
     return tuple(dict.fromkeys(found))  # one core: some of them are the same
@@ -107,18 +121,32 @@ def kinds(device: str) -> tuple[str, ...]:
     return KINDS if energy.missing(device) is None else KINDS[:2]
 
 
-def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency") -> float:
-    """What measuring one cell's rows will take, in seconds; slow networks, of which few pairs fit, take longer."""
+def for_objective(rows: Iterable[Row], objective: str) -> tuple[Row, ...]:
+    """The rows of a task: one that reconstructs images takes a smaller large batch."""
+    if objective != "reconstruction":
+        return tuple(rows)
+    smaller = LARGE_BATCH_OF_RECONSTRUCTIONS
+    return tuple(replace(row, batch_size=smaller) if row.batch_size == LARGE_BATCH else row for row in rows)
+
+
+def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency", macs: int = 0) -> float:
+    """What measuring one cell's rows will take, in seconds; `macs` are the dense network's on the CPU, for one image.
+
+    `kind` is `latency`, `memory`, `energy` or `noise-floor`. The five pairs of a slow network may take longer than a row's limit.
+    """
     _check_profile(profile)
-    each = {
-        "memory": MEMORY_SECONDS,
-        "energy": CHILD_SECONDS + energy.estimate_seconds(profile),
-    }.get(kind, SECONDS[profile] + PROCESSES[profile] * CHILD_SECONDS)
-    processes = {"memory": 4, "energy": 1}.get(kind, PROCESSES[profile])
+    processes = {"memory": 3, "energy": 1}.get(kind, PROCESSES[profile])
     found = 0.0
     for row in rows:
+        one_pass = row.batch_size * macs / (MACS_PER_THREAD * row.threads)
+        if kind == "memory":
+            found += MEMORY_SECONDS + MEMORY_PASSES * one_pass
+        elif kind == "energy":
+            found += CHILD_SECONDS + energy.estimate_seconds(profile)
+        else:
+            found += max(SECONDS[profile], processes * SLOW_PASSES * one_pass) + processes * CHILD_SECONDS
         first, every = BACKEND_SECONDS.get(row.backend, (0, 0))
-        found += each + first + processes * (every + (CUDA_SECONDS if row.timing is not None else 0))
+        found += first + processes * (every + (CUDA_SECONDS if row.timing not in (None, profiling.TIMING) else 0))
     return found
 
 

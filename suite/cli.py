@@ -120,9 +120,6 @@ def _bench(options: argparse.Namespace) -> int:
 
     session = session_of(options)
     rows = bench.standard_rows(options.device, options.rows)
-    seconds = sum(bench.estimate_seconds(rows, options.profile, kind=kind) for kind in bench.kinds(options.device))
-    total = duration(seconds * len(cells))
-    session.progress.say(f"{len(cells)} cells, {len(rows)} rows each: about {total} of measuring")
     return _report(execute.benchmark(cells, rows, session), cells, options)
 
 
@@ -207,7 +204,7 @@ def _plan(options: argparse.Namespace) -> int:
     timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root, kinds)]
     timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
     jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)
-    measuring = sum(bench.estimate_seconds([job.row], options.profile, kind=job.kind) for job in jobs)
+    measuring = cost.benchmark_seconds(jobs, options.device)
     if options.json:
         total = {
             "owed": len(owed),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from suite import machine, plan, registry
+from suite import bench, machine, plan, registry
 from suite.plan import Cell
 from suite.tasks import Recipe
+
+if TYPE_CHECKING:
+    from suite.execute import Job
 
 #: Training MACs a second: VGG16 in bf16, 165 images a second on two cores (Zen 4); a CUDA device is a round guess.
 MACS_PER_CORE = 75e9
@@ -90,3 +93,13 @@ def estimate_seconds(cells: Iterable[Cell], device: str, have: frozenset[str] = 
                 wanted[each.key] = each
     rate = MACS_PER_GPU if device == "cuda" else MACS_PER_CORE * machine.usable_cores()
     return sum(training_macs(cell) for cell in wanted.values()) / rate
+
+
+def benchmark_seconds(jobs: Iterable[Job], device: str) -> float:
+    """Seconds that measuring takes, each row as it will be measured."""
+    return sum(
+        bench.estimate_seconds(
+            [job.row], job.cell.profile, kind=job.kind, macs=dense_macs(job.cell.task) if device == "cpu" else 0
+        )
+        for job in jobs
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, child, cuda, isolate, machine, plan, registry, run
+from suite import artifacts, bench, child, cost, cuda, isolate, machine, plan, progress, registry, run
 from suite.bench import Measurement, Row, Subject
 from suite.plan import Cell
 from suite.progress import Progress
@@ -120,17 +120,18 @@ def jobs(
     """Every row of every cell, in the precision that its model in `root` has: noise floors, then the other `kinds`."""
     cells = list(cells)
     found = []
+    by_task = {cell.task: bench.for_objective(rows, registry.task(cell.task).objective) for cell in cells}
     precisions = {cell.key: _precision(cell, root) for cell in cells}
     dense = list({cell.dense.key: cell.dense for cell in cells}.values())
     for task in dict.fromkeys(cell.task for cell in dense):
         first = next(cell for cell in dense if cell.task == task)
-        found += [Job(first, row, "noise-floor") for row in rows]
+        found += [Job(first, row, "noise-floor") for row in by_task[task]]
     for task in dict.fromkeys(cell.task for cell in cells):
         quantized = [cell for cell in cells if cell.task == task and precisions[cell.key] != "fp32"]
-        int8_rows = [row for row in bench.as_precision(rows, "int8") if row.timing is None]  # none runs on CUDA
+        int8_rows = [row for row in bench.as_precision(by_task[task], "int8") if row.timing is None]  # none on CUDA
         found += [Job(cell, row, "noise-floor") for cell in quantized[:1] for row in int8_rows]
     for cell in cells:
-        own = bench.as_precision(rows, precisions[cell.key])
+        own = bench.as_precision(by_task[cell.task], precisions[cell.key])
         found += [Job(cell, row, kind) for row in own for kind in kinds if _worth(row, kind)]
     return found
 
@@ -186,12 +187,20 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
         return
     child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
     shapes = _recorded_shapes(found)
-    subjects: dict[str, Subject | None] = {}
-    for cell in {job.cell.key: job.cell for job in todo}.values():
-        subjects[cell.key] = _subject(cell, shapes, session)
-        if subjects[cell.key] is None:
-            yield from compress([cell], replace(session, force=True))
-            subjects[cell.key] = _subject(cell, {}, session)
+    asking = list({job.cell.key: job.cell for job in todo}.values())
+    subjects = {cell.key: _subject(cell, shapes, session) for cell in asking}
+    missing = [cell for cell in asking if subjects[cell.key] is None]
+    if missing:
+        have = cost.trained(missing, session.places.artifacts)
+        training = progress.duration(cost.estimate_seconds(missing, session.device, have))
+        session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
+        yield from compress(missing, replace(session, force=True))
+        subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
+    kinds = ", ".join(
+        _count(sum(job.kind == kind for job in todo), kind) for kind in dict.fromkeys(j.kind for j in todo)
+    )
+    measuring = progress.duration(cost.benchmark_seconds(todo, session.device))
+    session.progress.say(f"{_count(len(todo), 'row')} to measure ({kinds}): about {measuring}")
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
@@ -200,12 +209,17 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
         session.progress.bar("benchmark", len(todo), still=True) as advance,
     ):
         for job in todo:
+            advance(0, note=f"{job.cell.task} {job.cell.method} {job.kind} {job.row}")
             subject = subjects[job.cell.key]
             if subject is not None:  # else it could not be compressed: its accuracy record says why
                 record = _record(job, _measure(job, subject, session, Path(scratch)), session)
                 file.append(record)
                 yield Outcome(record)
-            advance(note=f"{job.cell.method} {job.kind}")
+            advance()
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 or thing in ("latency", "memory") else f"{number} {thing}s"
 
 
 def _recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None]:

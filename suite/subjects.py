@@ -48,6 +48,11 @@ class Row:
     cache: str = "hot"
     timing: str | None = None
 
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        given = (f"batch {self.batch_size}", threads, self.backend, self.precision, self.cache, self.timing)
+        return ", ".join(each for each in given if each is not None)
+
     @property
     def conditions(self) -> dict[str, Any]:
         """The record's `conditions`."""

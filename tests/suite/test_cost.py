@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite import cost, machine, registry
+from suite import bench, cost, execute, machine, registry
+from suite.bench import Row
 from suite.plan import Cell
 
 VGG16_MACS = 313_201_664
@@ -44,6 +45,21 @@ def test_each_dense_model_is_counted_once_and_not_if_it_is_there() -> None:
     assert cost.estimate_seconds(cells, "cpu", frozenset({dense.key})) == 0
     assert cost.estimate_seconds([*cells, cell("dense", seed=1)], "cpu") == pytest.approx(
         2 * cost.training_macs(dense) / rate
+    )
+
+
+def test_benchmark_is_counted_job_by_job_as_it_will_be_measured() -> None:
+    """INT8 rows are compiled ones, and there is a noise floor for each kind of row, and a memory row beside each."""
+    rows = [Row(1, 1)]
+    float_cell, int8_cell = cell("global-unstructured", profile="quick"), cell("quantize-static", profile="quick")
+    for cells in ([float_cell], [int8_cell], [float_cell, int8_cell]):
+        jobs = execute.jobs(cells, rows)
+        floors = 1 + (int8_cell in cells)
+        assert len(jobs) == floors + 2 * len(cells)
+        by_hand = sum(bench.estimate_seconds([job.row], "quick", kind=job.kind, macs=VGG16_MACS) for job in jobs)
+        assert cost.benchmark_seconds(jobs, "cpu") == pytest.approx(by_hand)
+    assert cost.benchmark_seconds(execute.jobs([int8_cell], rows), "cpu") > 3 * cost.benchmark_seconds(
+        execute.jobs([float_cell], rows), "cpu"
     )
 
 

@@ -141,7 +141,7 @@ def test_intervals_that_touch_agree() -> None:
     assert not verify.overlap(Interval(1, 0.95, 1.05), Interval(3, 2.9, 3.1))
     narrow, broad = verify.wilson(0.9, 10_000), verify.wilson(0.9, 100)
     assert broad.low < narrow.low < 0.9 < narrow.high < broad.high
-    assert 0.89 < narrow.low and narrow.high < 0.91
+    assert narrow.low > 0.89 and narrow.high < 0.91
     assert verify.wilson(1.0, 50).high == 1.0 and verify.wilson(0.0, 50).low == 0.0
 
 
