@@ -132,7 +132,8 @@ def for_objective(rows: Iterable[Row], objective: str) -> tuple[Row, ...]:
 def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency", macs: int = 0) -> float:
     """What measuring one cell's rows will take, in seconds; `macs` are the dense network's on the CPU, for one image.
 
-    `kind` is `latency`, `memory`, `energy` or `noise-floor`. The five pairs of a slow network may take longer than a row's limit.
+    `kind` is `latency`, `memory`, `energy` or `noise-floor`. The five pairs of a slow network may take longer than a
+    row's limit.
     """
     _check_profile(profile)
     processes = {"memory": 3, "energy": 1}.get(kind, PROCESSES[profile])

@@ -15,7 +15,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,17 @@ _BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the first process's pilot fixed for all processes of a row: passes per block, pairs per process."""
+    """What the first process's pilot fixed for all processes of a row: passes per block, pairs per process.
+
+    `beside` is that of the pairs of the eager dense network, where there is one.
+    """
 
     untimed: tuple[int, int]  # of the dense network, of the compressed one; a bare alternation has none
     timed: tuple[int, int]
     rounds: int
     control_rounds: int
     converged: bool
+    beside: Schedule | None = None
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,6 @@ class Networks:
     eager: Network | None = None
     watch: Callable[[], Reading | None] | None = None
 
-    @property
-    def controls(self) -> int:
-        return (self.redrawn is not None) + (self.eager is not None)
-
 
 def eager(model: nn.Module, inputs: torch.Tensor, device: str = "cpu") -> Network:
     """A network as torch runs it, layer by layer, on `inputs` (N, C, H, W), channels last."""
@@ -165,16 +165,11 @@ def measure(benchmark: Any, networks: Networks, ask: Ask) -> Timing:
         blind: list[Pair] = []
         if networks.redrawn is not None:
             networks.redrawn.run(max(1, schedule.untimed[1]))
-            blind = _controls(networks.dense, networks.redrawn, schedule, ask.cold)
+            blind = _controls(networks.dense, networks.redrawn, schedule, ask.cold, schedule.control_rounds)
         beside: list[Pair] = []
-        if networks.eager is not None:
-            block = _passes_of_a_block(networks.eager, ask.cold)  # it is slower than what the schedule was made for
-            other = replace(
-                schedule,
-                untimed=(block.untimed, schedule.untimed[1]),
-                timed=(block.timed, schedule.timed[1]),
-            )
-            beside = _controls(networks.eager, networks.compressed, other, ask.cold)
+        if networks.eager is not None and schedule.beside is not None:
+            networks.eager.run(max(1, schedule.beside.untimed[0]))
+            beside = _controls(networks.eager, networks.compressed, schedule.beside, ask.cold, schedule.beside.rounds)
         return Timing(pairs, blind, beside, schedule, others_share(before, cpu_times()), readings)
 
 
@@ -253,8 +248,8 @@ def _pair(dense: Network, compressed: Network, schedule: Schedule, index: int, c
     return seconds[0], seconds[1]
 
 
-def _controls(dense: Network, other: Network, schedule: Schedule, cold: bool) -> list[Pair]:
-    return [_pair(dense, other, schedule, index, cold) for index in range(schedule.control_rounds)]
+def _controls(dense: Network, other: Network, schedule: Schedule, cold: bool, rounds: int) -> list[Pair]:
+    return [_pair(dense, other, schedule, index, cold) for index in range(rounds)]
 
 
 def _dense_first(index: int, cold: bool) -> bool:
@@ -269,39 +264,67 @@ def plan(networks: Networks, ask: Ask, started: float) -> Schedule:
     """The passes per block, then, from discarded pilot pairs, how many pairs each process times.
 
     As many as a half-width of 1 % needs, at least 20 in all. Where the row's seconds do not allow that, as many as fit,
-    at least 5, and the row has not converged. `started` is when the row's clock started (time.perf_counter).
+    at least 5, and the row has not converged. The pairs of an eager dense network beside them, a second speed-up that a
+    record gives with its interval, get half of the seconds; the value-blind control takes a quarter more pairs.
+    `started` is when the row's clock started (time.perf_counter).
     """
-    dense, compressed = networks.dense, networks.compressed
-    passes = [_passes_of_a_block(network, ask.cold) for network in (dense, compressed)]
-    schedule = Schedule(
-        untimed=(passes[0].untimed, passes[1].untimed),
-        timed=(passes[0].timed, passes[1].timed),
+    sides = [networks.dense] if networks.eager is None else [networks.dense, networks.eager]
+    small = _passes_of_a_block(networks.compressed, ask.cold)
+    blocks = [(_passes_of_a_block(network, ask.cold), small) for network in sides]
+    schedules = [_fewest(block, ask) for block in blocks]
+    blind = 1 / CONTROL_EVERY if networks.redrawn is not None else 0.0
+    shares = [1 + blind, 1.0][: len(sides)]  # what a pair of each kind costs, controls included
+    costs = [share * (dense.seconds + small.seconds) for share, (dense, small) in zip(shares, blocks, strict=True)]
+    if FEWEST_PAIRS_AT_ALL * sum(costs) <= ask.seconds:  # else so slow that a pilot would only make it worse
+        pilots = _pilots(sides, networks, schedules, ask, started)
+        needed = [stats.pairs_needed(pairs) / ask.processes for pairs, _ in pilots]
+        costs = [share * seconds for share, (_, seconds) in zip(shares, pilots, strict=True)]
+        left = max(0.0, ask.seconds - (time.perf_counter() - started)) / ask.processes
+        wanted = [pairs * cost for pairs, cost in zip(needed, costs, strict=True)]
+        # What the one side does not want of its part is the other's.
+        budgets = [max(left / len(sides), left - (sum(wanted) - own)) for own in wanted]
+        schedules = [
+            _with_rounds(schedule, pairs, budget / cost)
+            for schedule, pairs, budget, cost in zip(schedules, needed, budgets, costs, strict=True)
+        ]
+    found = schedules[0]
+    if networks.redrawn is not None:
+        fewest = math.ceil(FEWEST_PAIRS_AT_ALL / ask.processes)
+        found = replace(found, control_rounds=max(found.rounds // CONTROL_EVERY, fewest))
+    return replace(found, beside=schedules[1]) if len(schedules) > 1 else found
+
+
+def _fewest(block: tuple[_Block, _Block], ask: Ask) -> Schedule:
+    dense, compressed = block
+    return Schedule(
+        untimed=(dense.untimed, compressed.untimed),
+        timed=(dense.timed, compressed.timed),
         rounds=_even(FEWEST_PAIRS_AT_ALL / ask.processes),
-        control_rounds=math.ceil(FEWEST_PAIRS_AT_ALL / ask.processes) if networks.controls else 0,
+        control_rounds=0,
         converged=False,
     )
-    share = 1 + networks.controls / CONTROL_EVERY
-    if FEWEST_PAIRS_AT_ALL * share * sum(each.seconds for each in passes) > ask.seconds:
-        return schedule  # so slow that a pilot would only make it worse
-    pilot: list[Pair] = []
-    pilot_started = time.perf_counter()
-    while len(pilot) < PILOT_PAIRS:
-        pilot.append(_pair(dense, compressed, schedule, len(pilot), ask.cold))
-        if networks.watch is not None:  # asking the driver is a part of what a pair takes
-            networks.watch(), networks.watch()
-        if len(pilot) >= 2 and time.perf_counter() - started > PILOT_SHARE * ask.seconds:
-            break
-    pair_seconds = share * (time.perf_counter() - pilot_started) / len(pilot)
-    left = ask.seconds - (time.perf_counter() - started)
-    needed = _even(stats.pairs_needed(pilot) / ask.processes)
-    affordable = 2 * int(left / ask.processes / pair_seconds / 2)
-    rounds = min(needed, max(affordable, schedule.rounds), MOST_ROUNDS)
-    return replace(
-        schedule,
-        rounds=rounds,
-        control_rounds=max(rounds // CONTROL_EVERY, schedule.control_rounds) if networks.controls else 0,
-        converged=rounds >= needed,
-    )
+
+
+def _pilots(
+    sides: Sequence[Network], networks: Networks, schedules: Sequence[Schedule], ask: Ask, started: float
+) -> list[tuple[list[Pair], float]]:
+    """For each dense network pilot pairs and the seconds that one took, within a share of the row's seconds."""
+    found: list[tuple[list[Pair], float]] = []
+    for number, (dense, schedule) in enumerate(zip(sides, schedules, strict=True), 1):
+        until = started + PILOT_SHARE * ask.seconds * number / len(sides)
+        pairs: list[Pair] = []
+        began = time.perf_counter()
+        while len(pairs) < PILOT_PAIRS and (len(pairs) < 2 or time.perf_counter() < until):
+            pairs.append(_pair(dense, networks.compressed, schedule, len(pairs), ask.cold))
+            if networks.watch is not None:  # asking the driver is a part of what a pair takes
+                networks.watch(), networks.watch()
+        found.append((pairs, (time.perf_counter() - began) / len(pairs)))
+    return found
+
+
+def _with_rounds(schedule: Schedule, needed: float, affordable: float) -> Schedule:
+    rounds = min(_even(needed), max(2 * int(affordable / 2), schedule.rounds), MOST_ROUNDS)
+    return replace(schedule, rounds=rounds, converged=rounds >= _even(needed))
 
 
 def _even(pairs: float) -> int:

@@ -66,5 +66,5 @@ def test_name_of_nothing_is_refused_in_one_line(reference: str, make_record: Cal
 
 def test_conditions_that_are_left_open_are_named(timed: Callable[..., Record]) -> None:
     found = [timed(128, 2), timed(1, 2)]
-    with pytest.raises(UsageError, match="several conditions: choose one of .*batch_size=128.*threads=2"):
+    with pytest.raises(UsageError, match=r"several conditions: choose one of .*batch_size=128.*threads=2"):
         locating.locate(f"{found[0].cell[:16]}/latency", found, HERE)
