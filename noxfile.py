@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,18 +25,23 @@ def install(session: nox.Session, extra: str = "") -> None:
         session.install("-c", "constraints.txt", "-e", f".[{extra}]" if extra else ".")
 
 
+def quickstart_commands(options: list[str]) -> list[list[str]]:
+    """What the quickstart runs, phase by phase; `options` go to those that train and time."""
+    places = ["--results", str(QUICKSTART / "results"), "--artifacts", str(QUICKSTART / "artifacts")]
+    cells = ["--task", "vgg16-digits", "--profile", "quick", "--points", "first", *places, *options]
+    measured = [word for name in MEASURED for word in ("--method", name)]
+    phases = [["run", *cells], ["bench", *cells, *measured], ["site", *places[:2], "--out", "site/public"]]
+    if (ROOT / "results").is_dir():  # what we published stands beside what is measured here
+        phases.insert(0, ["merge", "results", "--into", places[1]])
+    return [["python", "-m", "suite", *words] for words in phases]
+
+
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Compress embedded networks by every method, time one of each kind of pruning, build the pages; minutes."""
     install(session)
-    places = ["--results", str(QUICKSTART / "results"), "--artifacts", str(QUICKSTART / "artifacts")]
-    cells = ["--task", "vgg16-digits", "--profile", "quick", "--points", "first", *places]
-    if (ROOT / "results").is_dir():  # what we published stands beside what is measured here
-        session.run("python", "-m", "suite", "merge", "results", "--into", places[1])
-    session.run("python", "-m", "suite", "run", *cells, *session.posargs)
-    measured = [word for name in MEASURED for word in ("--method", name)]
-    session.run("python", "-m", "suite", "bench", *cells, *measured, *session.posargs)
-    session.run("python", "-m", "suite", "site", "--results", places[1], "--out", "site/public")
+    for command in quickstart_commands(session.posargs):
+        session.run(*command)
     print(f"\nThe leaderboard: {ROOT / 'site' / 'public' / 'index.html'}")
 
 
@@ -81,6 +87,16 @@ def tests(session: nox.Session) -> None:
     """The test suite; options as pytest."""
     install(session, "test")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(name="bench-self")
+def bench_self(session: nox.Session) -> None:
+    """What the harness itself costs, against its budgets; with `-- --quickstart` the quickstart too, phase by phase."""
+    install(session)
+    options = list(session.posargs)
+    if "--quickstart" in options:
+        options.insert(options.index("--quickstart") + 1, json.dumps(quickstart_commands([])))
+    session.run("python", "tests/benchmarks/harness.py", *options)
 
 
 @nox.session
