@@ -141,7 +141,7 @@ def test_standard_rows_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) 
     }  # fmt: skip
     monkeypatch.setattr(machine, "usable_cores", lambda: 1)
     rows = bench.standard_rows("cpu", "all")
-    assert len(set(rows)) == len(rows) == 8
+    assert len(set(rows)) == len(rows) == 9
 
 
 def test_task_that_reconstructs_images_takes_a_smaller_large_batch() -> None:
