@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from suite.graphs import GraphNetwork as GraphNetwork
     from suite.graphs import portable as portable
     from suite.metrics import Metric as Metric
+    from suite.notebook import leaderboard_frame as leaderboard_frame
+    from suite.notebook import pareto_figure as pareto_figure
+    from suite.notebook import results_frame as results_frame
     from suite.registry import register_method as register_method
     from suite.taskfiles import register_data as register_data
     from suite.taskfiles import register_objective as register_objective
@@ -36,6 +39,9 @@ _PLACES = {
     "GraphNetwork": "suite.graphs",
     "portable": "suite.graphs",
     "Metric": "suite.metrics",
+    "leaderboard_frame": "suite.notebook",
+    "pareto_figure": "suite.notebook",
+    "results_frame": "suite.notebook",
     "register_method": "suite.registry",
     "register_data": "suite.taskfiles",
     "register_objective": "suite.taskfiles",
@@ -57,13 +63,16 @@ __all__ = [
     "Unsupported",
     "Workbench",
     "kept_channels",
+    "leaderboard_frame",
     "load_model",
+    "pareto_figure",
     "portable",
     "register_data",
     "register_method",
     "register_model",
     "register_objective",
     "register_task",
+    "results_frame",
 ]
 
 
