@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,9 +75,10 @@ def test_profiler_row_is_measured_and_told() -> None:
     assert (found.kind, found.status, found.reason) == ("latency", "ok", None)
     assert found.conditions["timing"] == "profiler"
     own, dense = found.metrics["total_cpu_seconds"], found.metrics["dense_total_cpu_seconds"]
-    assert own is not None and dense is not None and 0 < own < dense < 1
+    assert own is not None and dense is not None
+    columns = [statistics.median(column) for column in zip(*found.samples, strict=True)]
+    assert [dense, own] == pytest.approx(columns, rel=1e-3) and min(columns) > 0
     assert found.metrics["speedup_low"] <= found.metrics["speedup"] <= found.metrics["speedup_high"]  # type: ignore
-    assert found.metrics["speedup"] == pytest.approx(dense / own, rel=0.3)
     assert "total_cuda_seconds" not in found.metrics
     assert found.metrics["pairs"] == len(found.samples) >= profiling.FEWEST_PAIRS
     assert found.notes["weights"] == "random" and found.notes["processes"] == 1
