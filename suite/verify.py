@@ -130,6 +130,7 @@ def _verify_accuracy(record: Record, cell: Cell, session: Session, keep: bool) -
             raise UsageError(f"the record's data is another version than the one here ({ready.dataset.source})")
         model = artifacts.load(folder, device=session.device)
         model.eval()
+        ready = run.facing(ready, folder, session.device)
         metrics: dict[str, Any] = evaluate(model, ready.dataset, ready.dataset.test, ready.objective)
         metrics |= complexity.complexity(model, ready.task.input_shape)
         images, how = len(ready.dataset.test), "its stored model evaluated again"
