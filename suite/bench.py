@@ -32,10 +32,10 @@ CHILD_SECONDS = 0.5
 MEMORY_SECONDS = 0.6
 #: MACs a second and thread of a large batch (VGG16, batch 128, two threads of Zen 4: 0.42 s), and the passes of the
 #: dense network in the time that a row of a slow one takes: in each process warm-up and two pairs, next to a compressed
-#: network that takes half as long; in a memory row two, as many of the compressed one.
+#: network that takes half as long; in a memory row two, and two of the compressed one.
 MACS_PER_THREAD = 47e9
 SLOW_PASSES = 10.5
-MEMORY_PASSES = 4
+MEMORY_PASSES = 3
 #: What comes on top for a row of a backend: the first network compiled or exported in a run, and each process of a row.
 BACKEND_SECONDS: Mapping[str, tuple[float, float]] = {"eager": (0, 0), "compile": (10, 10), "onnxruntime": (15, 1)}
 #: What comes on top for each process on CUDA: making a context, loading kernels, capturing graphs (a guess).

@@ -179,13 +179,19 @@ def test_interrupt_keeps_what_was_finished_and_says_so(
     call: Callable[..., Said], install: Callable[..., Path], results_dir: Path
 ) -> None:
     source = '''
+import multiprocessing
+import os
+import signal
+import time
+
 from suite import register_method
 
 
 @register_method("interrupted", family="control")
 def interrupted(model, bench):
-    """Ctrl-C is pressed while this method works."""
-    raise KeyboardInterrupt
+    """Ctrl-C is pressed in the command that waits for this method."""
+    os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
+    time.sleep(1000)
 '''
     install(methods={"interrupted": source})
     said = call(*RUN, "--method", "dense", "--method", "interrupted", "--results", results_dir)
