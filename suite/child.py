@@ -108,7 +108,7 @@ class Child(Generic[T]):
             self._process.join()
             self._answer = _death(self._process.exitcode or 0)
         if self._answer is None and self.seconds_left == 0:
-            self._answer = "timeout", f"stopped after {self._seconds:.3g} s, its time limit"
+            self._answer = "timeout", f"stopped after {self._seconds:.10g} s, its time limit"
             self.kill()
 
     def result(self) -> T:
