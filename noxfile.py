@@ -84,9 +84,14 @@ def bench_site(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite; options as pytest."""
+    """The test suite, side by side on all cores, then what measures time by itself; options as pytest."""
     install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    pytest = ["python", "-m", "pytest", *session.posargs]
+    nothing_to_do = 5  # pytest's code where options left no test of that kind
+    one_thread = {"OMP_NUM_THREADS": "1"}  # two processes of two threads each slow one another tenfold
+    beside = ["-n", "auto", "--dist", "loadfile"] if session.virtualenv.venv_backend != "none" else []
+    session.run(*pytest, "-m", "not timed", *beside, env=one_thread, success_codes=[0, nothing_to_do])
+    session.run(*pytest, "-m", "timed", success_codes=[0, nothing_to_do])
 
 
 @nox.session(name="bench-self")

@@ -16,6 +16,9 @@ from suite import artifacts, bench, machine, registry
 from suite.bench import Row, Subject
 from suite.errors import UsageError
 
+#: Not beside other tests, which would be in the times.
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 SPEEDUPS = {"speedup", "speedup_low", "speedup_high", "dense_seconds", "compressed_seconds", "pairs", "converged"}

@@ -22,6 +22,9 @@ from suite.evaluate import OBJECTIVES
 from suite.latency import Ask, Network, Networks
 from suite.subjects import Place, Row, Subject
 
+#: Not beside other tests, which would be in the times.
+pytestmark = pytest.mark.timed
+
 IMAGES = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 

@@ -18,6 +18,9 @@ from suite.bench import Row, Subject
 from suite.energy import Rapl
 from suite.errors import Unsupported
 
+#: Not beside other tests, which would be in the times.
+pytestmark = pytest.mark.timed
+
 MICRO = 1_000_000
 
 

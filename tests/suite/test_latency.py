@@ -16,6 +16,9 @@ from torch import nn
 from suite import latency, stats
 from suite.latency import Ask, Networks, Schedule
 
+#: Not beside other tests, which would be in the times.
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).parents[2]
 IMAGES = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -16,6 +16,9 @@ from torch.profiler import ProfilerActivity, profile
 from suite import artifacts, bench, latency, profiling, registry
 from suite.subjects import Row, Subject
 
+#: Not beside other tests, which would be in the times.
+pytestmark = pytest.mark.timed
+
 ROW = Row(1, 1, timing=profiling.TIMING)
 
 
