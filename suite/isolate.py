@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from suite import artifacts, child, machine, run
+from suite import artifacts, child, machine, registry, run
 from suite.child import Child, ChildFailed
 from suite.errors import DataError, RecordError, SuiteError
 from suite.plan import DENSE, Cell
@@ -21,8 +21,12 @@ from suite.run import Places, Provenance
 #: Seconds that a cell, or the training of a dense model, may take unless `--timeout` says otherwise: ten times and more
 #: what the longest honest one was seen or is planned to take (quick: an hour, full: two days on two cores).
 LIMITS: Mapping[str, float] = {"smoke": 3600, "quick": 24 * 3600, "full": 28 * 24 * 3600}
-#: What these children need beside what those that are measured do, imported before they are forked: 0.1 s and not 6.
-PRELOAD = (*child.PRELOAD, "suite.isolate", "sklearn.datasets", "torch_pruning", "torchao.quantization.pt2e")
+#: What cells of a data set or of a family of methods import, slowly: once, before they are forked.
+IMPORTED: Mapping[str, str] = {
+    "digits": "sklearn.datasets",
+    "structured pruning": "torch_pruning",
+    "quantization": "torchao.quantization.pt2e",
+}
 
 
 @dataclass(frozen=True, eq=False)  # one is the key of its process
@@ -84,7 +88,7 @@ def run_cells(
     lost: dict[str, Failure] = {}  # the dense models that could not be made
     running: dict[Step, Running] = {}
     threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
-    child.start_server(PRELOAD)
+    child.start_server(preload(cells))
 
     def start(step: Step) -> None:
         progress.say(f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}")
@@ -121,6 +125,12 @@ def run_cells(
         for each in running.values():
             each.child.kill()
             each.replay.close()
+
+
+def preload(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """What the process that cells are forked from imports for all of them."""
+    words = {registry.task(cell.task).data for cell in cells} | {registry.method(cell.method).family for cell in cells}
+    return (*child.PRELOAD, "suite.isolate", *(module for word, module in IMPORTED.items() if word in words))
 
 
 def steps(cells: Sequence[Cell], root: Path) -> list[Step]:

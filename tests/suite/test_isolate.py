@@ -167,6 +167,20 @@ def test_steps_train_a_dense_model_once_and_only_where_nobody_else_does(tiny_cel
     assert isolate.needs(Step(one)) == {one.dense.key} and isolate.needs(Step(one.dense)) == set()
 
 
+def test_only_what_the_cells_need_is_imported_before_they_are_forked(tiny_cell: TinyCell) -> None:
+    import importlib
+
+    digits, cifar = tiny_cell("zeroes"), Cell("vgg16-cifar10", "quantize-static", {}, 0, "smoke")
+    slow = {"sklearn.datasets", "torch_pruning", "torchao.quantization.pt2e"}
+    assert slow & set(isolate.preload([digits])) == {"sklearn.datasets"}
+    assert slow & set(isolate.preload([cifar])) == {"torchao.quantization.pt2e"}
+    structured = Cell("vgg16-digits", "structured", {}, 0, "smoke")
+    modules = isolate.preload([cifar, structured])
+    assert slow <= set(modules)
+    for name in modules:
+        importlib.import_module(name)
+
+
 def test_honest_runs_end_long_before_their_limit() -> None:
     """The longest cell of each profile, as planned for two cores, within a tenth of what it may take."""
     from suite import cost, registry
