@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from suite import artifacts, complexity, data, plan, registry, run
+from suite import artifacts, complexity, data, plan, registry, run, taskfiles
 from suite.adversarial import METRIC, OPPONENT
 from suite.data import Dataset
 from suite.errors import Unsupported
@@ -151,7 +151,7 @@ def test_cell_keeps_the_opponent_beside_its_model_and_starts_from_the_dense_one(
     smoke = replace(digits.recipes["smoke"], train_images=32, eval_images=16)
     task = replace(digits, name="dcgan-digits+generator", options={**digits.options, "part": "generator"},
                    input_shape=SHAPES["generator"], recipes={"smoke": smoke}, parent="dcgan-digits")  # fmt: skip
-    monkeypatch.setitem(registry._tasks, task.name, task)
+    monkeypatch.setitem(taskfiles.found().tasks, task.name, task)  # type: ignore[arg-type]
     places = Places(tmp_path, tmp_path / "artifacts", tmp_path / "results")
     settings = registry.method("l1-three-stage").complete({"channel_ratio": 0.5, "steps": 1})
     cell = plan.Cell(task.name, "l1-three-stage", settings, 0, "smoke")

@@ -184,7 +184,7 @@ def test_on_cuda_memory_and_energy_are_measured_once_a_batch_and_precision(tiny_
         asked = [(job.row.backend, job.row.precision, job.row.timing) for job in found if job.kind == kind]
         assert asked == [("eager", "fp32", "wall"), ("eager", "fp16", "wall"), ("eager", "bf16", "wall"),
                          ("compile", "fp32", "wall")]  # fmt: skip
-    assert sum(job.kind == "latency" for job in found) == sum(job.kind == "noise-floor" for job in found) == 10
+    assert sum(job.kind == "latency" for job in found) == sum(job.kind == "noise-floor" for job in found) == 11
 
 
 def test_no_energy_is_asked_of_a_machine_without_a_counter(
