@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 from suite.errors import SuiteError, Unsupported
 
 T = TypeVar("T")
+#: Seconds; the system counts a wait's milliseconds in 32 bits, and a full profile's limit of 28 days has more.
+LONGEST_WAIT = 24 * 3600
 #: What a child says while it works, and who is told it.
 Told = Callable[[Any], None]
 
@@ -131,11 +133,13 @@ class Child(Generic[T]):
 
 
 def wait(children: Iterable[Child[Any]]) -> None:
-    """Sleep until one of the children says something, ends, or runs out of time; then listen to all of them."""
+    """Sleep until one of the children says something, ends, or runs out of time; then listen to all of them.
+
+    After a day it returns all the same: whoever waits asks whether they are over, and waits again.
+    """
     children = list(children)
-    multiprocessing.connection.wait(
-        [child.connection for child in children], min(child.seconds_left for child in children)
-    )
+    left = min(child.seconds_left for child in children)
+    multiprocessing.connection.wait([child.connection for child in children], min(left, LONGEST_WAIT))
     for child in children:
         child.listen()
 
