@@ -12,7 +12,7 @@ import torch
 
 from suite import artifacts, child, machine, registry, run
 from suite.child import Child, ChildFailed
-from suite.errors import DataError, RecordError, SuiteError
+from suite.errors import DataError, RecordError, SuiteError, TaskError
 from suite.plan import DENSE, Cell
 from suite.progress import Progress, Relay, Replay
 from suite.records import Record
@@ -50,7 +50,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Halt:
-    """What is wrong with the machine or the data: no fault of the cell, and no reason to try the others."""
+    """What is wrong with the machine, the data or the task's own file: no fault of the cell, so there is no record."""
 
     error: SuiteError
 
@@ -81,7 +81,8 @@ def run_cells(
 
     A dense model that only other cells start from is trained first, once. A cell that crashes, is killed or takes
     longer than `timeout` seconds (None: its profile's limit) is a record with that status and the reason. Raises what
-    is wrong with the data or the folders (DataError, RecordError). However it ends, no process is left.
+    is wrong with the data, the folders or the task's own file (DataError, RecordError, TaskError). However it ends, no
+    process is left.
     """
     waiting = steps(cells, places.artifacts)
     unmade = {step.cell.key for step in waiting}
@@ -210,7 +211,7 @@ def _work(tell: Callable[[Any], None], work: Work) -> Record | Halt | None:
         if not work.step.trains_only:
             return run.run_cell(cell, work.places, work.device, work.origin, progress)
         run.dense_model(cell, ready, work.places, work.device, progress)
-    except (DataError, RecordError) as error:
+    except (DataError, RecordError, TaskError) as error:
         return Halt(error)
     except SuiteError:
         raise

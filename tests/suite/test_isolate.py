@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from suite import artifacts, isolate, plan, records, run
+from suite.errors import TaskError
 from suite.isolate import Step
 from suite.plan import Cell
 from suite.progress import Progress
@@ -190,6 +192,22 @@ def test_honest_runs_end_long_before_their_limit() -> None:
                            settings={}, seeds=[0], profile=profile)  # fmt: skip
         longest = max(cost.training_macs(cell) for cell in cells) / (cost.MACS_PER_CORE * 2)
         assert longest < limit / 10, profile
+
+
+def test_cell_of_the_full_profile_is_waited_for(run_cells: Callable[..., Iterator[Any]], tiny_cell: TinyCell) -> None:
+    (found,) = run_cells([tiny_cell("dense")], timeout=max(isolate.LIMITS.values()))
+    assert (found.status, found.reason) == ("ok", None)
+
+
+def test_fault_of_the_tasks_own_file_is_raised_and_no_record(
+    install: Callable[..., Path], own_task: str, run_cells: Callable[..., Iterator[Any]], tmp_path: Path
+) -> None:
+    install(tasks={"theirs": own_task.replace("nn.Conv2d(2,", "nn.Conv2d(3,", 1)})
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 2)).astype(np.uint8)
+    np.savez(tmp_path / "theirs.npz", x=pixels)
+    cells = [Cell("theirs", name, {}, 0, "smoke") for name in ("dense", "l1-three-stage")]
+    with pytest.raises(TaskError, match=r"model 'their-net' with options .* fails on \(2, 2, 4, 4\): RuntimeError"):
+        list(run_cells(cells, places=run.Places(tmp_path, tmp_path, tmp_path)))
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
