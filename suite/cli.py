@@ -116,10 +116,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     cells = cells_of(options)
-    from suite import bench, execute
+    from suite import conditions, execute
 
     session = session_of(options)
-    rows = bench.standard_rows(options.device, options.rows)
+    rows = conditions.standard_rows(options.device, options.rows)
     return _report(execute.benchmark(cells, rows, session), cells, options)
 
 
@@ -172,9 +172,9 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from suite import artifacts, bench, cost, execute, machine
+    from suite import artifacts, conditions, cost, execute, machine
 
-    rows = bench.standard_rows(options.device, options.rows)
+    rows = conditions.standard_rows(options.device, options.rows)
     _require_folder(options.results)
     root = options.artifacts or artifacts.default_root()
     wanted = _studies_named(options)
@@ -200,7 +200,7 @@ def _plan(options: argparse.Namespace) -> int:
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
                        "base": cell.key not in named})  # fmt: skip
     training = cost.estimate_seconds(owed, options.device, trained)
-    kinds = bench.kinds(options.device)
+    kinds = conditions.kinds(options.device)
     timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root, kinds)]
     timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
     jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import bench, machine, plan, registry
+from suite import conditions, machine, plan, registry
 from suite.plan import Cell
 from suite.tasks import Recipe
 
@@ -98,7 +98,7 @@ def estimate_seconds(cells: Iterable[Cell], device: str, have: frozenset[str] = 
 def benchmark_seconds(jobs: Iterable[Job], device: str) -> float:
     """Seconds that measuring takes, each row as it will be measured."""
     return sum(
-        bench.estimate_seconds(
+        conditions.estimate_seconds(
             [job.row], job.cell.profile, kind=job.kind, macs=dense_macs(job.cell.task) if device == "cpu" else 0
         )
         for job in jobs

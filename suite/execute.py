@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, child, cost, cuda, isolate, machine, plan, progress, registry, run
+from suite import artifacts, bench, child, conditions, cost, cuda, isolate, machine, plan, progress, registry, run
 from suite.bench import Measurement, Row, Subject
+from suite.conditions import as_precision
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
@@ -115,12 +116,12 @@ class Job:
 
 
 def jobs(
-    cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None, kinds: Sequence[str] = bench.KINDS[:2]
+    cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None, kinds: Sequence[str] = conditions.KINDS[:2]
 ) -> list[Job]:
     """Every row of every cell, in the precision that its model in `root` has: noise floors, then the other `kinds`."""
     cells = list(cells)
     found = []
-    by_task = {cell.task: bench.for_objective(rows, registry.task(cell.task).objective) for cell in cells}
+    by_task = {cell.task: conditions.for_objective(rows, registry.task(cell.task).objective) for cell in cells}
     precisions = {cell.key: _precision(cell, root) for cell in cells}
     dense = list({cell.dense.key: cell.dense for cell in cells}.values())
     for task in dict.fromkeys(cell.task for cell in dense):
@@ -128,10 +129,10 @@ def jobs(
         found += [Job(first, row, "noise-floor") for row in by_task[task]]
     for task in dict.fromkeys(cell.task for cell in cells):
         quantized = [cell for cell in cells if cell.task == task and precisions[cell.key] != "fp32"]
-        int8_rows = [row for row in bench.as_precision(by_task[task], "int8") if row.timing is None]  # none on CUDA
+        int8_rows = [row for row in as_precision(by_task[task], "int8") if row.timing is None]  # none on CUDA
         found += [Job(cell, row, "noise-floor") for cell in quantized[:1] for row in int8_rows]
     for cell in cells:
-        own = bench.as_precision(by_task[cell.task], precisions[cell.key])
+        own = as_precision(by_task[cell.task], precisions[cell.key])
         found += [Job(cell, row, kind) for row in own for kind in kinds if _worth(row, kind)]
     return found
 
@@ -180,7 +181,7 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     Rows that stand already, on this machine and under these conditions, are skipped.
     """
     found = standing_records(session)
-    asked = jobs(cells, rows, session.places.artifacts, bench.kinds(session.device))
+    asked = jobs(cells, rows, session.places.artifacts, conditions.kinds(session.device))
     todo, standing = owed(asked, [] if session.force else found, session.origin.machine, session.device)
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:

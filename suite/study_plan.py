@@ -23,7 +23,7 @@ def cells(study: Study, *, seeds: Sequence[int] = (0,), profile: str = "full") -
 def cost_rows(study: Study, device: str, *, profile: str = "full") -> dict[tuple[Row, ...], list[plan.Cell]]:
     """The benchmark rows that its tables ask for on `device`, with the cells of seed 0 that take exactly these.
 
-    An INT8 network's row is named as the eager float32 one that `bench.as_precision` makes it from.
+    An INT8 network's row is named as the eager float32 one that `conditions.as_precision` makes it from.
     """
     rows: dict[str, dict[Row, None]] = defaultdict(dict)
     by_key: dict[str, plan.Cell] = {}

@@ -219,7 +219,7 @@ def _verify_cost(record: Record, cell: Cell, found: Sequence[Record], session: S
     row = _row(record)
     subject = _subject(cell, found, session)
     kind = record.kind
-    seconds = bench.estimate_seconds([row], record.profile, kind=kind)
+    seconds = cost.benchmark_seconds([execute.Job(cell, row, kind)], record.device)
     session.progress.say(f"measuring {refer(record)} again, about {duration(seconds)}")
     with machine.device_lock(record.device):
         measured = bench.measure(subject, row, profile=record.profile, device=record.device, kind=kind)

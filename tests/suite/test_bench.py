@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import artifacts, bench, machine, registry
+from suite import artifacts, bench, conditions, machine, registry
 from suite.bench import Row, Subject
 from suite.errors import UsageError
 
@@ -117,49 +117,9 @@ def test_impossible_questions_are_usage_errors() -> None:
         lambda: smoke(Subject("x"), kind="power"),
         lambda: bench.measure(Subject("x"), Row(1, 1), profile="slow", device="cpu"),
         lambda: bench.measure(Subject("x"), Row(1, 1), profile="smoke", device="tpu"),
-        lambda: bench.standard_rows("tpu"),
-        lambda: bench.standard_rows("cpu", "some"),
     ):
         with pytest.raises(UsageError, match="choose one of"):
             call()
-
-
-def test_standard_rows_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
-    assert bench.standard_rows("cpu") == (Row(1, 1), Row(128, 8))
-    assert bench.standard_rows("cpu", large_batch=32)[1] == Row(32, 8)
-    rows = bench.standard_rows("cpu", "all")
-    assert rows[:2] == bench.standard_rows("cpu") and len(set(rows)) == len(rows)
-    every = {Row(batch_size, threads, backend)
-             for batch_size in (1, 128) for threads in (1, 8)
-             for backend in ("eager", "compile", "onnxruntime")}  # fmt: skip
-    assert set(rows) - {Row(1, 1, timing="profiler")} == every | {Row(1, 1, cache="cold"), Row(128, 8, cache="cold")}
-    assert set(bench.standard_rows("cuda")) == {
-        Row(size, 1, timing=timing) for size in (1, 128) for timing in ("wall", "device")
-    }  # fmt: skip
-    every_row = bench.standard_rows("cuda", "all")
-    assert {(row.backend, row.precision, row.cache) for row in every_row if row.timing != "profiler"} == {
-        ("eager", "fp32", "hot"), ("eager", "fp16", "hot"), ("eager", "bf16", "hot"), ("compile", "fp32", "hot"),
-        ("eager", "fp32", "cold"),
-    }  # fmt: skip
-    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
-    rows = bench.standard_rows("cpu", "all")
-    assert len(set(rows)) == len(rows) == 9
-
-
-def test_task_that_reconstructs_images_takes_a_smaller_large_batch() -> None:
-    rows = (Row(1, 1), Row(128, 2))
-    assert bench.for_objective(rows, "reconstruction") == (Row(1, 1), Row(32, 2))
-    assert bench.for_objective(rows, "classification") == rows
-
-
-def test_int8_network_is_measured_compiled_where_others_are_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
-    rows = bench.as_precision(bench.standard_rows("cpu"), "int8")
-    assert rows == (Row(1, 1, "compile", "int8"), Row(128, 8, "compile", "int8"))
-    rows = bench.as_precision(bench.standard_rows("cpu", "all"), "int8")
-    assert {row.precision for row in rows} == {"int8"} and {row.backend for row in rows} == {"compile", "onnxruntime"}
-    assert bench.as_precision(bench.standard_rows("cpu", "all"), "fp32") == bench.standard_rows("cpu", "all")
 
 
 def test_simulated_int8_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +127,7 @@ def test_simulated_int8_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
         eager = smoke(Subject("x"), Row(1, 1, precision="int8"), kind=kind)
         assert eager.status == "unsupported" and "simulation in float32" in str(eager.reason) and eager.metrics == {}
     monkeypatch.setattr(machine, "require_device", lambda device: None)
-    rows = bench.as_precision(bench.standard_rows("cuda", "all"), "int8")
+    rows = conditions.as_precision(conditions.standard_rows("cuda", "all"), "int8")
     assert [row.batch_size for row in rows] == [1, 128], "said once a batch size"
     for row in rows:
         found = bench.measure(Subject("x"), row, profile="smoke", device="cuda")
@@ -182,31 +142,6 @@ def test_conditions_of_one_device_are_not_measured_on_the_other(monkeypatch: pyt
     for row in (Row(1, 1), Row(1, 1, "onnxruntime", timing="wall")):
         found = bench.measure(Subject("x"), row, profile="smoke", device="cuda")
         assert (found.status, found.metrics) == ("unsupported", {}), row
-
-
-def test_plan_knows_what_rows_cost() -> None:
-    rows = bench.standard_rows("cpu")
-    costs = [bench.estimate_seconds(rows, profile) for profile in ("smoke", "quick", "full")]
-    assert costs == sorted(costs) and costs[0] > 2 * bench.SECONDS["smoke"]
-    assert bench.estimate_seconds(rows, "full", kind="memory") < costs[2]
-    assert bench.estimate_seconds((), "full") == 0
-    assert bench.estimate_seconds(rows[:1], "full", kind="energy") > 15 * 10, "five times idle, dense and compressed"
-    on_cuda = bench.standard_rows("cuda")
-    assert bench.estimate_seconds(on_cuda, "full") > bench.estimate_seconds(rows, "full") * 2
-    for backend in ("compile", "onnxruntime"):
-        slower = [Row(row.batch_size, row.threads, backend) for row in rows]
-        assert bench.estimate_seconds(slower, "quick") > bench.estimate_seconds(rows, "quick") + 10
-
-
-def test_cost_of_a_row_is_what_it_was_seen_to_take() -> None:
-    """VGG16 on CIFAR-10 at the quick profile, on two cores of Zen 4: seconds from one record to the next."""
-    macs = 313_201_664
-    seen = {("latency", Row(1, 1)): 10.8, ("latency", Row(128, 2)): 15.1, ("noise-floor", Row(128, 2)): 16.2,
-            ("memory", Row(1, 1)): 0.5, ("memory", Row(128, 2)): 1.6,
-            ("latency", Row(1, 1, "compile", "int8")): 43.5, ("latency", Row(128, 2, "compile", "int8")): 56.0,
-            ("memory", Row(128, 2, "compile", "int8")): 44.0}  # fmt: skip
-    for (kind, row), seconds in seen.items():
-        assert bench.estimate_seconds([row], "quick", kind=kind, macs=macs) == pytest.approx(seconds, rel=0.35), row
 
 
 def test_nothing_around_changes_the_measurement_or_reads_its_output(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite import bench, cost, execute, machine, registry
+from suite import conditions, cost, execute, machine, registry
 from suite.bench import Row
 from suite.plan import Cell
 
@@ -56,7 +56,7 @@ def test_benchmark_is_counted_job_by_job_as_it_will_be_measured() -> None:
         jobs = execute.jobs(cells, rows)
         floors = 1 + (int8_cell in cells)
         assert len(jobs) == floors + 2 * len(cells)
-        by_hand = sum(bench.estimate_seconds([job.row], "quick", kind=job.kind, macs=VGG16_MACS) for job in jobs)
+        by_hand = sum(conditions.estimate_seconds([job.row], "quick", kind=job.kind, macs=VGG16_MACS) for job in jobs)
         assert cost.benchmark_seconds(jobs, "cpu") == pytest.approx(by_hand)
     assert cost.benchmark_seconds(execute.jobs([int8_cell], rows), "cpu") > 3 * cost.benchmark_seconds(
         execute.jobs([float_cell], rows), "cpu"

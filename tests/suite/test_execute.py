@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import bench, energy, execute, plan, records, run
+from suite import conditions, energy, execute, plan, records, run
 from suite.bench import Row
 from suite.errors import UsageError
 from suite.execute import Outcome, Session
@@ -178,8 +178,8 @@ def test_jobs_begin_with_the_noise_floor_of_each_task(tiny_cell: Callable[..., C
 
 
 def test_on_cuda_memory_and_energy_are_measured_once_a_batch_and_precision(tiny_cell: Callable[..., Cell]) -> None:
-    rows = [replace(row, batch_size=1) for row in bench.standard_rows("cuda", "all")]
-    found = execute.jobs([tiny_cell("zeroes")], list(dict.fromkeys(rows)), kinds=bench.KINDS)
+    rows = [replace(row, batch_size=1) for row in conditions.standard_rows("cuda", "all")]
+    found = execute.jobs([tiny_cell("zeroes")], list(dict.fromkeys(rows)), kinds=conditions.KINDS)
     for kind in ("memory", "energy"):
         asked = [(job.row.backend, job.row.precision, job.row.timing) for job in found if job.kind == kind]
         assert asked == [("eager", "fp32", "wall"), ("eager", "fp16", "wall"), ("eager", "bf16", "wall"),
@@ -191,8 +191,8 @@ def test_no_energy_is_asked_of_a_machine_without_a_counter(
     tiny_cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
-    assert bench.kinds("cpu") == ("latency", "memory")
-    assert {job.kind for job in execute.jobs([tiny_cell("zeroes")], [Row(1, 1)], kinds=bench.kinds("cpu"))} == {
+    assert conditions.kinds("cpu") == ("latency", "memory")
+    assert {job.kind for job in execute.jobs([tiny_cell("zeroes")], [Row(1, 1)], kinds=conditions.kinds("cpu"))} == {
         "noise-floor", "latency", "memory",
     }  # fmt: skip
 

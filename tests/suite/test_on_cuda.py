@@ -17,6 +17,7 @@ from torch import nn
 
 from suite import artifacts, bench, child, cuda, data, energy, execute, latency, memory, plan, registry, run, stats
 from suite.bench import Row, Subject
+from suite.conditions import standard_rows
 from suite.evaluate import OBJECTIVES, evaluate
 from suite.latency import Ask, Networks
 from suite.progress import Progress
@@ -152,7 +153,7 @@ def test_weights_are_inside_the_peak_and_half_as_many_bytes_in_half_precision() 
 
 @pytest.mark.parametrize(
     "row",
-    list(dict.fromkeys(bench.standard_rows("cuda", "all", large_batch=16))),
+    list(dict.fromkeys(standard_rows("cuda", "all", large_batch=16))),
     ids=lambda row: "-".join(map(str, row.conditions.values())),
 )
 def test_every_row_of_the_device_gives_a_record(row: Row, tmp_path: Path) -> None:

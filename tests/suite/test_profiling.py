@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from suite import artifacts, bench, latency, profiling, registry
+from suite import artifacts, bench, conditions, latency, profiling, registry
 from suite.subjects import Row, Subject
 
 #: Not beside other tests, which would be in the times.
@@ -89,8 +89,8 @@ def test_profiler_row_is_measured_and_told() -> None:
 
 def test_only_all_rows_are_profiled_and_no_compiled_network_is() -> None:
     for device in ("cpu", "cuda"):
-        assert ROW not in bench.standard_rows(device) and ROW in bench.standard_rows(device, "all")
-    assert all(row.timing is None for row in bench.as_precision(bench.standard_rows("cpu", "all"), "int8"))
+        assert ROW not in conditions.standard_rows(device) and ROW in conditions.standard_rows(device, "all")
+    assert all(row.timing is None for row in conditions.as_precision(conditions.standard_rows("cpu", "all"), "int8"))
     refused = bench.measure(
         Subject("x", architecture=architecture(0.05), dense_architecture=architecture(0.05)),
         Row(1, 1, "compile", timing=profiling.TIMING), profile="smoke", device="cpu",

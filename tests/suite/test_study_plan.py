@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from suite import bench, cli, study_plan
+from suite import cli, study_plan
+from suite.conditions import as_precision, standard_rows
 from suite.plan import DENSE
 from suite.studies import Quantity, studies
 
@@ -27,7 +28,7 @@ def test_rows_of_a_study_give_the_conditions_that_its_tables_ask_for(name: str, 
         (cell.key, tuple(sorted(row.conditions.items())))
         for rows, cells in study_plan.cost_rows(asked, device).items()
         for cell in cells
-        for row in bench.as_precision(rows, "int8" if cell.method.startswith("quantize") else "fp32")
+        for row in as_precision(rows, "int8" if cell.method.startswith("quantize") else "fp32")
     }
     assert made == wanted
     known = {cell.key for cell in study_plan.cells(asked)}
@@ -38,7 +39,7 @@ def test_every_cost_that_a_study_asks_for_is_among_all_rows() -> None:
     for name in NAMES:
         for each in studies()[name].quantities:
             if each.kind != "accuracy":
-                rows = bench.as_precision(bench.standard_rows(each.device, "all"), "int8" if _is_int8(each) else "fp32")
+                rows = as_precision(standard_rows(each.device, "all"), "int8" if _is_int8(each) else "fp32")
                 assert dict(each.conditions or {}) in [row.conditions for row in rows], (name, each)
 
 
