@@ -65,6 +65,13 @@ def standard_rows(device: str, rows: str = "standard", *, large_batch: int = LAR
     return tuple(dict.fromkeys(found))  # one core: some of them are the same
 
 
+def is_extra(row: Row, device: str) -> bool:
+    """Is the row measured only where all are asked for? Of any task and precision."""
+    usual = standard_rows(device)
+    usual += for_objective(usual, "reconstruction")
+    return row not in (*usual, *as_precision(usual, "int8"))
+
+
 def as_precision(rows: Iterable[Row], precision: str) -> tuple[Row, ...]:
     """The rows of a network that computes in `precision`: an INT8 one is measured compiled where others are eager.
 

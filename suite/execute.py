@@ -10,7 +10,7 @@ from typing import Any
 
 from suite import artifacts, bench, child, conditions, cost, cuda, isolate, machine, plan, progress, registry, run
 from suite.bench import Measurement, Row, Subject
-from suite.conditions import as_precision
+from suite.conditions import as_precision, is_extra
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
@@ -213,7 +213,7 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
             advance(0, note=f"{job.cell.task} {job.cell.method} {job.kind} {job.row}")
             subject = subjects[job.cell.key]
             if subject is not None:  # else it could not be compressed: its accuracy record says why
-                record = _record(job, _measure(job, subject, session, Path(scratch)), session)
+                record = cost_record(job, _measure(job, subject, session, Path(scratch)), session)
                 file.append(record)
                 yield Outcome(record)
             advance()
@@ -281,8 +281,10 @@ def _measure(job: Job, subject: Subject, session: Session, scratch: Path) -> Mea
     )
 
 
-def _record(job: Job, measured: Measurement, session: Session) -> Record:
-    command = f"python -m suite bench {job.cell.arguments} --device {session.device}"
+def cost_record(job: Job, measured: Measurement, session: Session) -> Record:
+    """The record of a row that was measured, with the command that measures it."""
+    extra = " --rows all" if is_extra(job.row, session.device) else ""
+    command = f"python -m suite bench {job.cell.arguments} --device {session.device}{extra}"
     common = run.blank(job.cell, session.device, session.origin, kind=measured.kind, command=command)
     return Record(
         **common,

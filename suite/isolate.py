@@ -154,7 +154,7 @@ def needs(step: Step) -> set[str]:
 
 def failed_record(cell: Cell, why: Failure, places: Places, device: str, origin: Provenance) -> Record:
     """The accuracy record of a cell whose process came to no result."""
-    common = run.blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}")
+    common = run.blank(cell, device, origin, kind="accuracy", command=run.command_of(cell, device))
     folder = run.newest_model(cell.dense, places.artifacts)
     dense = {} if folder is None else artifacts.facts(folder) or {}
     return Record(

@@ -235,6 +235,11 @@ def blank(cell: Cell, device: str, origin: Provenance, *, kind: str, command: st
     }
 
 
+def command_of(cell: Cell, device: str) -> str:
+    """The command that makes a cell's accuracy record."""
+    return f"python -m suite run {cell.arguments}" + ("" if device == "cpu" else f" --device {device}")
+
+
 def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progress: Progress) -> Record:
     """Train the dense model if need be, compress, evaluate on the test split, keep the artifact: an accuracy record.
 
@@ -244,7 +249,7 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     the cell.
     """
     ready = prepare(cell.task, cell.profile, places, device)
-    common = blank(cell, device, origin, kind="accuracy", command=f"python -m suite run {cell.arguments}")
+    common = blank(cell, device, origin, kind="accuracy", command=command_of(cell, device))
     common |= origin_of(ready)
     try:
         start = dense_model(cell, ready, places, device, progress)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from suite import plan, registry
-from suite.studies import ONE_IMAGE, Quantity, Study
+from suite.conditions import is_extra
+from suite.studies import Quantity, Study
 from suite.subjects import Row
 
 
@@ -29,7 +30,7 @@ def cost_rows(study: Study, device: str, *, profile: str = "full") -> dict[tuple
     by_key: dict[str, plan.Cell] = {}
     for each in study.quantities:
         if each.kind != "accuracy" and each.device == device:
-            row = Row(**dict(each.conditions or {}))  # type: ignore[arg-type]
+            row = _row(each)
             if row.precision == "int8":
                 row = replace(row, backend="eager", precision="fp32")
             own = cell(each, profile=profile)
@@ -54,12 +55,9 @@ def command(quantity: Quantity, *, profile: str = "full", seed: int = 0) -> str:
     if quantity.kind == "accuracy":
         return f"python -m suite run {arguments}"
     device = "" if quantity.device == "cpu" else f" --device {quantity.device}"
-    return f"python -m suite bench {arguments}{device}" + (" --rows all" if _is_extra(quantity) else "")
+    extra = is_extra(_row(quantity), quantity.device)
+    return f"python -m suite bench {arguments}{device}" + (" --rows all" if extra else "")
 
 
-def _is_extra(quantity: Quantity) -> bool:
-    """Is it a row that is measured only when all are asked for?"""
-    conditions = quantity.conditions or {}
-    compiled = "compile" if conditions.get("precision") == "int8" else "eager"
-    standard = all(conditions.get(name) == ONE_IMAGE[name] for name in ("batch_size", "threads", "cache"))
-    return not standard or conditions.get("backend") != compiled or conditions.get("timing") == "profiler"
+def _row(quantity: Quantity) -> Row:
+    return Row(**dict(quantity.conditions or {}))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from suite import artifacts, bench, complexity, cost, execute, leaderboard, mach
 from suite.bench import Measurement, Row, Subject
 from suite.errors import ArtifactError, DeviceError, RecordError, SuiteError, UsageError
 from suite.evaluate import evaluate
-from suite.execute import Session
+from suite.execute import Job, Session
 from suite.locating import refer
 from suite.plan import Cell
 from suite.progress import duration
@@ -219,14 +219,15 @@ def _verify_cost(record: Record, cell: Cell, found: Sequence[Record], session: S
     row = _row(record)
     subject = _subject(cell, found, session)
     kind = record.kind
-    seconds = cost.benchmark_seconds([execute.Job(cell, row, kind)], record.device)
+    job = Job(cell, row, kind)
+    seconds = cost.benchmark_seconds([job], record.device)
     session.progress.say(f"measuring {refer(record)} again, about {duration(seconds)}")
     with machine.device_lock(record.device):
         measured = bench.measure(subject, row, profile=record.profile, device=record.device, kind=kind)
         if measured.status != "ok":
             raise SuiteError(f"it cannot be measured here: {measured.status}: {measured.reason}")
         if keep:
-            _keep(measured, cell, session)
+            _keep(job, measured, session)
         verdict = _compare_costs(record, measured, found, floor=0.0)
         if verdict.agree or kind != "latency":
             return verdict
@@ -328,21 +329,10 @@ def _floor(record: Record, found: Sequence[Record]) -> float:
     return max(0.0, floors[-1]) if floors else 0.0
 
 
-def _keep(measured: Measurement, cell: Cell, session: Session) -> None:
-    command = f"python -m suite bench {cell.arguments} --device {session.device}"
-    common = run.blank(cell, session.device, session.origin, kind=measured.kind, command=command)
+def _keep(job: Job, measured: Measurement, session: Session) -> None:
     machine.write_machine(session.places.results)
     with session.file() as file:
-        file.append(
-            Record(
-                **common,
-                status="ok",
-                metrics=measured.metrics,
-                conditions=measured.conditions,
-                samples=measured.samples,
-                notes=measured.notes,
-            )
-        )
+        file.append(execute.cost_record(job, measured, session))
 
 
 def _verdict(

@@ -38,6 +38,17 @@ def test_standard_rows_are_those_of_the_design(monkeypatch: pytest.MonkeyPatch) 
     assert len(set(rows)) == len(rows) == 9
 
 
+def test_rows_beyond_the_usual_are_told_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    usual = (Row(1, 1), Row(128, 8), Row(32, 8), Row(1, 1, "compile", "int8"), Row(128, 8, "compile", "int8"))
+    assert not any(conditions.is_extra(row, "cpu") for row in usual)
+    more = (Row(1, 8), Row(1, 1, "compile"), Row(1, 1, "onnxruntime", "int8"), Row(1, 1, cache="cold"),
+            Row(1, 1, timing="profiler"))  # fmt: skip
+    assert all(conditions.is_extra(row, "cpu") for row in more)
+    assert not conditions.is_extra(Row(1, 1, timing="device"), "cuda")
+    assert conditions.is_extra(Row(1, 1, precision="fp16", timing="wall"), "cuda")
+
+
 def test_task_that_reconstructs_images_takes_a_smaller_large_batch() -> None:
     rows = (Row(1, 1), Row(128, 2))
     assert conditions.for_objective(rows, "reconstruction") == (Row(1, 1), Row(32, 2))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import conditions, energy, execute, plan, records, run
+from suite import bench, conditions, energy, execute, plan, records, run
 from suite.bench import Row
 from suite.errors import UsageError
 from suite.execute import Outcome, Session
@@ -218,6 +218,10 @@ def test_benchmark_measures_once_and_compresses_first_what_is_missing(
         "precision": "fp32",
         "cache": "hot",
     }
+    assert latency.command is not None and latency.command.endswith(" --device cpu")
+    job = execute.Job(cells[0], Row(1, 1, cache="cold"), "latency")
+    told = execute.cost_record(job, bench.Measurement("latency", {}, "error", "why", {}, [], {}), session())
+    assert told.command == f"{latency.command} --rows all", "the command that measures this very row"
     before = contents(results_dir)
     again = list(execute.benchmark(cells, rows, session(places=fresh)))
     assert [(outcome.record.kind, outcome.skipped) for outcome in again] == [
