@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import plan, records, registry
 from suite.errors import RecordError, SuiteError, UsageError, remedy
-from suite.options import Parser, add_cell_options, cells_of, require_profile, session_of
+from suite.options import Parser, add_cell_options, cells_of, require_folder, require_profile, session_of
 from suite.plan import Cell
 from suite.progress import Progress, duration
 
@@ -133,6 +133,7 @@ def _study(options: argparse.Namespace) -> int:
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     if options.table:
+        require_folder(options.results)
         done = comparison.compare(study, comparison.index(records.read_results(options.results)[0]))
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
         return 0
@@ -160,7 +161,7 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
         if record.status not in ("ok", "unsupported"):
             failed += 1
             named = " ".join([f"{record.task}/{record.method}", *listing.settings(record, cells)])
-            print(f"prunemark: {named}: {record.status}: {record.reason}", file=sys.stderr)
+            print(f"prunemark: {named}: {listing.failure(record)}", file=sys.stderr)
         if options.json:
             sys.stdout.write(records.encode(record).decode())
         else:
@@ -175,7 +176,7 @@ def _plan(options: argparse.Namespace) -> int:
     from suite import artifacts, conditions, cost, execute, machine
 
     rows = conditions.standard_rows(options.device, options.rows)
-    _require_folder(options.results)
+    require_folder(options.results)
     root = options.artifacts or artifacts.default_root()
     wanted = _studies_named(options)
     if wanted:
@@ -252,6 +253,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
+    require_folder(options.results)
     found, _ = records.read_results(options.results)
     record = locating.locate(options.record, found, machine.identity().slug)
     from suite import artifacts, execute, run, verify
@@ -266,19 +268,13 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if verdict.agree else 1
 
 
-def _require_folder(results: Path) -> None:
-    """UsageError where `--results` names something else; a folder that is not there yet holds nothing."""
-    if results.exists() and not results.is_dir():
-        raise UsageError(f"{results} is no folder (--results)")
-
-
 def _list(options: argparse.Namespace) -> int:
     from suite import listing
 
     if options.what == "matrix":
         if options.name is not None:
             raise UsageError(f"list matrix shows every method and task: leave out {options.name!r}")
-        _require_folder(options.results)
+        require_folder(options.results)
         found = listing.matrix(records.read_results(options.results)[0])
         print(json.dumps(listing.matrix_entries(found)) if options.json else "\n".join(listing.matrix_text(found)))
         return 0

@@ -220,13 +220,13 @@ def line(record: Record, among: Sequence[Cell] = ()) -> str:
     """One record as a person reads it; `among` are the cells of the same call."""
     what = " ".join([record.task, record.method, *settings(record, among)])
     if record.status != "ok":
-        return f"{what}: {record.status}: {record.reason}"
+        return f"{what}: {failure(record)}"
     m = {name: value for name, value in record.metrics.items() if value is not None}  # others' may lack some
     if record.kind == "accuracy":
         score = [f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if f"dense_{name}" in m][:1]
         size = [f"{m['parameters']:,} parameters", *(f"{m[name] / 1e6:.1f} M MACs" for name in ("macs",) if name in m)]
         return f"{what}: {', '.join([*score, *size])}"
-    where = " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())
+    where = _where(record)
     if record.notes.get("contended"):
         where += "; contended: other processes were busy, so it is not ranked; --force measures again"
     if record.kind == "latency":
@@ -240,3 +240,13 @@ def line(record: Record, among: Sequence[Cell] = ()) -> str:
         dense = m.get("dense_joules", float("nan"))
         return f"{what}: {m['joules']:.3g} J an image, dense {dense:.3g} J ({where})"
     return f"{record.task} noise floor {100 * m['noise_floor']:.2f} % ({where})"
+
+
+def failure(record: Record) -> str:
+    """What became of a record that is not ok, and of which of its cell's rows, where it is one."""
+    what = f"{record.status}: {record.reason}"
+    return what if record.kind == "accuracy" else f"{record.kind}: {what} ({_where(record)})"
+
+
+def _where(record: Record) -> str:
+    return " ".join(f"{name}={value}" for name, value in (record.conditions or {}).items())

@@ -146,6 +146,12 @@ def _data_is_there(task: str, options: argparse.Namespace) -> bool:
     return data.is_there(registry.task(task).data, options.data or data.default_root())
 
 
+def require_folder(results: Path) -> None:
+    """UsageError where `--results` names something else; a folder that is not there yet holds nothing."""
+    if results.exists() and not results.is_dir():
+        raise UsageError(f"{results} is no folder (--results)")
+
+
 def session_of(options: argparse.Namespace) -> Session:
     from suite import artifacts, data, execute, machine, run
 
@@ -153,6 +159,7 @@ def session_of(options: argparse.Namespace) -> Session:
     execute.executor_called(options.executor)
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
+    require_folder(options.results)
     places = run.Places(
         options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results
     )

@@ -101,6 +101,13 @@ def test_the_line_of_an_int8_row_says_both_speed_ups(one: Make) -> None:
     assert "2.000x [1.900, 2.100], 3.000x over eager dense (precision=int8)" in text
 
 
+def test_the_line_of_a_row_that_failed_names_the_row(one: Make) -> None:
+    failed = {"status": "oom", "reason": "no room", "metrics": {}}
+    row = one(kind="memory", conditions={"batch_size": 128, "threads": 2}, **failed)
+    assert listing.line(row).endswith(": memory: oom: no room (batch_size=128 threads=2)")
+    assert listing.line(one(**failed)).endswith(": oom: no room")
+
+
 def test_result_lines_tell_the_cells_of_a_call_apart(make_record: Make, tiny_cell: Any) -> None:
     def told(cells: list[Any], index: int) -> str:
         own = dict(cells[index].hyperparameters)
