@@ -16,8 +16,9 @@ NAME = "Prunemark leaderboard"
 CITE_AS = "Prunemark: the open benchmark of neural-network compression. The Prunemark authors. Results under CC BY 4.0."
 ABOUT = (
     "Compressed neural networks, each beside the uncompressed network it was made from: accuracy on the test split, "
-    "parameters, multiply-accumulates, size, measured speed-up with its 95 % interval, and peak memory. One row is a "
-    "method with one setting on one task and data set, averaged over seeds. Empty means not measured."
+    "parameters, multiply-accumulates, size, measured speed-up with its 95 % interval, peak memory and energy. One "
+    "line is a method with one setting on one task and data set, averaged over seeds, timed in one setup: what was "
+    "timed in several has several lines. Empty means not measured."
 )
 TEXT, INTEGER, FLOAT, BOOLEAN = "sc:Text", "sc:Integer", "sc:Float", "sc:Boolean"
 
@@ -57,8 +58,8 @@ def _measured() -> dict[str, tuple[str, str]]:
     return found
 
 
-#: (type, description) of every column of leaderboard.csv.
-FIELDS: dict[str, tuple[str, str]] = _measured() | {
+#: (type, description) of the columns of leaderboard.csv that no metric names.
+FIELDS: dict[str, tuple[str, str]] = {
     "task": (TEXT, "The task: an architecture, a data set, a training recipe and metrics"),
     "method": (TEXT, "The compression method; dense is the network left alone"),
     "family": (TEXT, "The family of the method; controls are what the others must beat"),
@@ -81,10 +82,27 @@ FIELDS: dict[str, tuple[str, str]] = _measured() | {
     "dense_peak_bytes": (FLOAT, "Peak memory of a fresh process with the uncompressed network, in bytes"),
     "speed_rank": (INTEGER, "1 + the rows whose whole interval, widened by the noise floor, lies above this row's"),
     "contended": (BOOLEAN, "Other processes were busy while it was timed: not ranked"),
-    "setup": (TEXT, "Where and under which conditions speed was measured"),
+    "speed_rank_worst": (INTEGER, "The place that the row cannot be below: between the two, intervals do not tell"),
+    "noise_floor": (FLOAT, "By how much one network seems to differ from itself in this setup, as a fraction"),
+    "joules": (FLOAT, "Energy of one image with the compressed network, idle subtracted, in joules"),
+    "dense_joules": (FLOAT, "Energy of one image with the uncompressed network, idle subtracted, in joules"),
+    "setup": (TEXT, "Where and under which conditions speed was measured, in words: rows of one setup are compared"),
+    "machine": (TEXT, "The machine, as in results/machines; never a host name"),
+    "device": (TEXT, "cpu or cuda"),
+    "batch_size": (INTEGER, "Images in one pass"),
+    "threads": (INTEGER, "Threads of the CPU"),
+    "backend": (TEXT, "eager, compile or onnxruntime: what ran the compressed network"),
+    "precision": (TEXT, "Number format of the compressed network's arithmetic: fp32, bf16, fp16 or int8"),
+    "cache": (TEXT, "hot: the same network just ran; cold: something else did"),
+    "timing": (TEXT, "On CUDA the clock: wall, device or profiler; empty on the CPU"),
     "refresh": (TEXT, "The commands that would complete or refresh the row"),
     "cells": (TEXT, "The cells of the row, one a seed, as SHA-256 of what was asked for"),
 }
+
+
+def fields() -> dict[str, tuple[str, str]]:
+    """(type, description) of every column of leaderboard.csv; the metrics of task files are known when it is asked."""
+    return _measured() | FIELDS
 
 
 def description(csv: str, columns: Sequence[str], *, created: str) -> dict[str, Any]:
@@ -109,7 +127,7 @@ def description(csv: str, columns: Sequence[str], *, created: str) -> dict[str, 
                 "@type": "cr:FileObject",
                 "@id": "leaderboard.csv",
                 "name": "leaderboard.csv",
-                "description": "One line a row, in base units.",
+                "description": "A line for each row and setup, in base units.",
                 "contentUrl": "leaderboard.csv",
                 "contentSize": f"{len(content)} B",
                 "encodingFormat": "text/csv",
@@ -129,7 +147,7 @@ def description(csv: str, columns: Sequence[str], *, created: str) -> dict[str, 
 
 
 def _field(name: str) -> dict[str, Any]:
-    kind, text = FIELDS[name]
+    kind, text = fields()[name]
     source = {"fileObject": {"@id": "leaderboard.csv"}, "extract": {"column": name}}
     return {"@type": "cr:Field", "@id": f"rows/{name}", "name": name, "description": text, "dataType": kind,
             "source": source}  # fmt: skip

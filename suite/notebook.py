@@ -40,8 +40,9 @@ def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def leaderboard_frame(folder: str | Path = "results") -> pd.DataFrame:
-    """The rows of the leaderboard, as in its `leaderboard.csv`: one for each setting, over its seeds."""
-    return pd.DataFrame([exports.flat(row, board) for board in _assembled(folder).boards for row in board.rows])
+    """The lines of the leaderboard's `leaderboard.csv`: each setting, over its seeds, in each setup it was timed in."""
+    boards = _assembled(folder).boards
+    return pd.DataFrame([line for board in boards for row in board.rows for line in exports.lines(row, board)])
 
 
 def pareto_figure(task: str, folder: str | Path = "results", axis: str = "speedup") -> graph_objects.Figure:

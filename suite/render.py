@@ -236,7 +236,7 @@ def _write_shard(to: Path, name: str, content: Any) -> None:
 
 
 def _write_exports(found: Leaderboard, to: Path) -> None:
-    lines = [exports.flat(row, board) for board in found.boards for row in board.rows]
+    lines = [line for board in found.boards for row in board.rows for line in exports.lines(row, board)]
     _write(to / "leaderboard.csv", exports.csv_text(lines))
     rows_ = ",\n".join(map(pages.script_json, lines))
     _write(to / "leaderboard.json", f'{{"schema":1,"license":"CC-BY-4.0","rows":[\n{rows_}\n]}}\n')

@@ -19,7 +19,7 @@ def test_it_describes_the_very_file_and_every_column(make_record: Callable[..., 
         task=task, method="structured", metrics=metrics, freshness=plan.current_freshness(task, "structured")
     )
     (board,) = leaderboard.assemble([record], {}).boards
-    lines = [exports.flat(row, board) for row in board.rows]
+    lines = [line for row in board.rows for line in exports.lines(row, board)]
     text = exports.csv_text(lines)
     found = croissant.description(text, list(lines[0]), created="2026-01-02T00:00:00Z")
     (file,) = found["distribution"]
@@ -36,8 +36,9 @@ def test_types_fit_what_the_columns_hold(make_record: Callable[..., Record]) -> 
     (board,) = leaderboard.assemble([make_record(task="vgg16-digits")], {}).boards
     read = {croissant.INTEGER: int, croissant.FLOAT: (int, float), croissant.TEXT: str, croissant.BOOLEAN: bool}
     for row in board.rows:
-        for name, value in exports.flat(row, board).items():
-            assert value is None or isinstance(value, read[croissant.FIELDS[name][0]]), name
+        for line in exports.lines(row, board):
+            for name, value in line.items():
+                assert value is None or isinstance(value, read[croissant.fields()[name][0]]), name
 
 
 def test_every_term_is_in_the_context() -> None:

@@ -170,9 +170,11 @@ def test_a_compiled_setup_does_not_borrow_the_memory_of_eager_networks(make: Mak
 
 def test_exports_say_what_a_speed_up_is_against(make: Make) -> None:
     found = measured(make, speed(make, "ints", 2.0, INT8, **OVER_EAGER))
-    flat = exports.flat(row(found), found)
+    (flat,) = exports.lines(row(found), found)
     assert (flat["speedup"], flat["over_eager"], flat["speedup_over_compiled"]) == (3, True, 2)
-    assert exports.flat(row(found, "cuts"), found)["over_eager"] is False
+    assert (flat["backend"], flat["precision"]) == ("compile", "int8") and "eager" in flat["setup"]
+    (plain,) = exports.lines(row(found, "cuts"), found)
+    assert (plain["over_eager"], plain["backend"], plain["precision"]) == (False, "eager", "fp32")
 
 
 def test_the_column_explains_the_mark_only_where_it_is_used(make: Make) -> None:
