@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from suite import artifacts, child, machine, registry, run
+from suite import artifacts, child, data, machine, registry, run
 from suite.child import Child, ChildFailed
 from suite.errors import DataError, RecordError, SuiteError, TaskError
 from suite.plan import DENSE, Cell
@@ -85,6 +85,7 @@ def run_cells(
     process is left.
     """
     waiting = steps(cells, places.artifacts)
+    _require_data(waiting, places, device)
     unmade = {step.cell.key for step in waiting}
     lost: dict[str, Failure] = {}  # the dense models that could not be made
     running: dict[Step, Running] = {}
@@ -150,6 +151,13 @@ def needs(step: Step) -> set[str]:
     """The keys of the cells that must have ended before this step starts: its dense model's, its base's."""
     before = [step.cell.base, step.cell.dense if step.cell.method != DENSE else None]
     return {cell.key for cell in before if cell is not None}
+
+
+def _require_data(todo: Sequence[Step], places: Places, device: str) -> None:
+    """DataError where the data of a step are missing: now, and not after hours of the steps before it."""
+    for name in dict.fromkeys(registry.task(step.cell.task).data for step in todo):
+        if not data.is_there(name, places.data):
+            data.load(name, places.data, device)  # which says what is missing, and how to get it
 
 
 def failed_record(cell: Cell, why: Failure, places: Places, device: str, origin: Provenance) -> Record:

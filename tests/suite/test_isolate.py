@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from suite import artifacts, isolate, plan, records, run
-from suite.errors import TaskError
+from suite.errors import DataError, TaskError
 from suite.isolate import Step
 from suite.plan import Cell
 from suite.progress import Progress
@@ -197,6 +197,15 @@ def test_honest_runs_end_long_before_their_limit() -> None:
 def test_cell_of_the_full_profile_is_waited_for(run_cells: Callable[..., Iterator[Any]], tiny_cell: TinyCell) -> None:
     (found,) = run_cells([tiny_cell("dense")], timeout=max(isolate.LIMITS.values()))
     assert (found.status, found.reason) == ("ok", None)
+
+
+def test_missing_data_are_named_before_anything_is_trained(
+    run_cells: Callable[..., Iterator[Any]], tiny_cell: TinyCell, tmp_path: Path
+) -> None:
+    cells = [tiny_cell("dense"), Cell("vgg16-cifar10", "dense", {}, 0, "smoke")]
+    with pytest.raises(DataError, match=r"^cifar10 is not in .*suite download cifar10 --data .*or put cifar10\.npz"):
+        list(run_cells(cells, places=run.Places(tmp_path / "data", tmp_path / "artifacts", tmp_path / "results")))
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_fault_of_the_tasks_own_file_is_raised_and_no_record(
