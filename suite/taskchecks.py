@@ -8,7 +8,7 @@ from typing import get_args
 
 from suite.tasks import PROFILES, Recipe, Schedule, Task
 
-#: What `data.AUGMENTATIONS` has, by name.
+#: What `augmentation.AUGMENTATIONS` has, by name.
 AUGMENTATION_NAMES = ("flip", "crop4", "crop2", "window")
 
 

@@ -15,8 +15,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from suite import artifacts, cuda, latency, nvml, registry, stats, subjects
+from suite.augmentation import AUGMENTATIONS
 from suite.cuda import DeviceClock, FlushedClock, Reading
-from suite.data import AUGMENTATIONS, Dataset, Split, batches
+from suite.data import Dataset, Split, batches
 from suite.errors import SuiteError
 from suite.evaluate import OBJECTIVES
 from suite.latency import Ask, Network, Networks
