@@ -202,11 +202,19 @@ def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> I
     )
     measuring = progress.duration(cost.benchmark_seconds(todo, session.device))
     session.progress.say(f"{_count(len(todo), 'row')} to measure ({kinds}): about {measuring}")
+    with machine.device_lock(session.device) as waited:
+        if waited and not session.force:  # whoever measured before may have measured some of these
+            todo, standing = owed(todo, standing_records(session), session.origin.machine, session.device)
+            yield from (Outcome(record, skipped=True) for record in standing)
+        if todo:
+            yield from _measure_all(todo, subjects, session)
+
+
+def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject | None], session: Session) -> Iterator[Outcome]:
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
         tempfile.TemporaryDirectory(prefix="prunemark-") as scratch,
-        machine.device_lock(session.device),
         session.progress.bar("benchmark", len(todo), still=True) as advance,
     ):
         for job in todo:

@@ -235,29 +235,32 @@ def require_device(device: str) -> None:
 
 
 @contextlib.contextmanager
-def device_lock(device: str) -> Iterator[None]:
+def device_lock(device: str) -> Iterator[bool]:
     """Be the only one of this user's processes that measures on `device`; waits, with one line on standard error.
 
-    The lock ends with the process, however that ends. It is not reentrant: whoever runs a batch of rows holds it.
+    Yields whether it has waited: the one before may have measured what was to be measured. The lock ends with the
+    process, however that ends. It is not reentrant: whoever runs a batch of rows holds it.
     """
     path = _lock_folder() / f"{device}.lock"
     try:
         import fcntl
     except ImportError:  # not a POSIX system: nothing is locked there
-        yield
+        yield False
         return
     # The temporary folder and not the cache: homes are shared between machines, devices are not.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    waited = False
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            waited = True
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
             print(f"waiting for process {holder}, which is measuring on {device}", file=sys.stderr, flush=True)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield waited
     finally:
         os.close(descriptor)
 

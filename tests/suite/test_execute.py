@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import bench, conditions, energy, execute, plan, records, run
+from suite import bench, conditions, energy, execute, machine, plan, records, run
 from suite.bench import Row
 from suite.errors import UsageError
 from suite.execute import Outcome, Session
@@ -199,7 +202,7 @@ def test_no_energy_is_asked_of_a_machine_without_a_counter(
 
 def test_benchmark_measures_once_and_compresses_first_what_is_missing(
     session: Start, tiny_cell: Callable[..., Cell], places: Any, results_dir: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)  # on whatever machine: no energy
     fresh = replace(places, results=results_dir, artifacts=tmp_path / "artifacts")
@@ -227,6 +230,15 @@ def test_benchmark_measures_once_and_compresses_first_what_is_missing(
     assert [(outcome.record.kind, outcome.skipped) for outcome in again] == [
         ("noise-floor", True), ("latency", True), ("memory", True)]  # fmt: skip
     assert contents(results_dir) == before
+    elsewhere = replace(fresh, results=tmp_path / "elsewhere")
+    with ThreadPoolExecutor(1) as other, machine.device_lock("cpu"):
+        waiting = other.submit(lambda: list(execute.benchmark(cells, rows, session(places=elsewhere))))
+        while not waiting.done() and "waiting for process" not in capsys.readouterr().err:
+            time.sleep(0.05)
+        shutil.copytree(
+            results_dir, elsewhere.results, dirs_exist_ok=True
+        )  # what the one who holds the lock has measured meanwhile
+    assert [outcome.skipped for outcome in waiting.result()] == [True] * 3, "two at once measure nothing twice"
     path = results_dir / latency.machine / f"{latency.run}.jsonl"
     elsewhere = records.encode(msgspec.structs.replace(latency, machine="another-machine"))
     path.write_bytes(path.read_bytes().replace(records.encode(latency), elsewhere))
