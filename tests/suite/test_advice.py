@@ -102,6 +102,23 @@ def test_three_seeds_say_how_much_it_may_be_at_worst(measured: Callable[..., lis
     assert advice.answer(advice.steps(one, one.setups[0])[0], one, LOOKS)["doubt"] == "one seed: uncertain"
 
 
+def test_a_compiled_network_says_what_compiling_dense_would_leave_of_it(
+    measured: Callable[..., list[Record]], make_record: Make
+) -> None:
+    eager = measured(0.5, 0.93, 1.4, 1.6)
+    metrics = {"speedup": 3.6, "speedup_low": 3.5, "speedup_high": 3.7, "speedup_over_eager": 5.2,
+               "speedup_over_eager_low": 5.0, "speedup_over_eager_high": 5.4}  # fmt: skip
+    conditions = HOT | {"backend": "compile", "precision": "int8"}
+    compiled = measured(0.8, 0.93, 0, 0, metrics=metrics, conditions=conditions)
+    board = board_of(eager, compiled)
+    step = told(board, 0.05)
+    assert step is not None and advice.answer(step, board, LOOKS)["at_least"] == (
+        "surely 5.00\u00d7; 3.60\u00d7 over compiled dense"
+    )
+    (slower,) = (each for row in board.rows if (each := advice.certain(row, board, board.setups[0])) and each != step)
+    assert advice.answer(slower, board, LOOKS)["at_least"] == "surely 1.40\u00d7"
+
+
 def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) -> None:
     board = board_of(measured(0.34375, 0.93, 2.8, 3.2))
     (step,) = advice.steps(board, board.setups[0])
