@@ -11,7 +11,7 @@ from typing import Any
 from suite import plan, registry
 from suite.errors import SuiteError
 from suite.records import Record, canonical
-from suite.rows import QUALITY, Metric, Row, measured_row, missing_row, spread, verdict
+from suite.rows import COSTS, QUALITY, Metric, Row, measured_row, missing_row, spread, verdict
 from suite.setups import STATES, Setup, State, setup_of
 from suite.sources import spell
 from suite.stats import ranks
@@ -203,7 +203,8 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
     own = [record for record in noise if (record.task, record.profile) == (newest.task, newest.profile)]
     quiet_last = sorted(own, key=lambda record: not record.notes.get("contended"))
     floors = {setup_of(record): max(0.0, float(record.metrics["noise_floor"] or 0)) for record in quiet_last}
-    judged = _against_controls([_against_dense(row, headline) for row in rows], headline)
+    if headline.name in QUALITY:  # of a metric that this checkout does not know, neither end is the better one
+        rows = _against_controls([_against_dense(row, headline) for row in rows], headline)
     return Board(
         task=newest.task,
         title=task.title if task else newest.task,
@@ -212,16 +213,20 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
         data_sha256=sha,
         data_source=next((r.data_source for row in rows for r in row.records if r.data_source), None),
         headline=headline,
-        rows=tuple(sorted(_ranked(judged, setups, floors), key=lambda row: _order(row, headline))),
+        rows=tuple(sorted(_ranked(rows, setups, floors), key=lambda row: _order(row, headline))),
         setups=tuple(setups),
         floors={setup: floors[setup] for setup in setups if setup in floors},
-        dense=_dense(judged),
+        dense=_dense(rows),
     )
 
 
 def _headline(wanted: str, rows: Sequence[Row]) -> Metric:
     present = {name for row in rows for name in row.metrics}
-    return QUALITY[next((name for name in (wanted, *QUALITY) if name in present and name in QUALITY), wanted or "top1")]
+    known = next((name for name in (wanted, *QUALITY) if name in present and name in QUALITY), wanted)
+    foreign = (name for name in sorted(present - {*QUALITY, *COSTS}) if f"dense_{name}" in present)
+    if not known and (name := next(foreign, None)):  # the metric of a task whose file is not here
+        return Metric(name, name, "number", True)
+    return QUALITY[known or "top1"]
 
 
 def _order(row: Row, headline: Metric) -> tuple[int, float, str, str]:

@@ -103,7 +103,7 @@ def section(board: Board, looks: Looks) -> Section:
     logged = charts.steps(board, looks)
     if logged is not None:  # most methods log no steps: no empty place is kept for it
         figures.append(Figure("steps", logged.title, logged, None))
-    notes = [PROFILE_NOTES[board.profile]] if board.profile in PROFILE_NOTES else []
+    notes = [_absent(board), PROFILE_NOTES.get(board.profile, ""), EMBEDDED_NOTE if board.embedded else ""]
     return Section(
         board=board,
         columns=columns(board),
@@ -111,9 +111,18 @@ def section(board: Board, looks: Looks) -> Section:
         lines=tables.lines(board),
         figures=tuple(figures),
         fronts=tuple(frozenset(row.key for row in front(board, "speedup", setup)) for setup in board.setups),
-        notes=(*notes, *([EMBEDDED_NOTE] if board.embedded else [])),
+        notes=tuple(filter(None, notes)),
         marks=_marks([figure.chart for figure in figures], board, looks),
     )
+
+
+def _absent(board: Board) -> str:
+    """What a reader must know of a task that cannot be used here; empty for all others."""
+    if board.task in registry.tasks():
+        return ""
+    why = registry.unavailable_tasks().get(board.task, "its file or package is not installed")
+    return (f"This task cannot be used in the checkout that built the page: {why}. Its records stand as they came; "
+            "what is better or worse, and whether they are of today's code, is not known here.")  # fmt: skip
 
 
 def _marks(drawn: Sequence[Chart | None], board: Board, looks: Looks) -> dict[str, Mapping[str, Any]]:

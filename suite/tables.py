@@ -201,6 +201,8 @@ def lines(board: Board) -> tuple[Line, ...]:
 
 def _line(row: Row, board: Board, several: bool) -> Line:
     fixed = {name: _quality(QUALITY[name], row) for name in row.metrics if name in QUALITY}
+    if board.headline.name in row.metrics:  # of a task whose file is not here, QUALITY lacks it
+        fixed[board.headline.name] = _quality(board.headline, row)
     if row.change is not None:
         fixed["change"] = _change(board.headline, row.change, row.verdicts[0], row.mean(f"dense_{board.headline.name}"))
     if len(row.verdicts) > 1:
