@@ -42,7 +42,7 @@ from suite.leaderboard import Leaderboard
 from suite.records import LONGEST_LINE, Problem, Record, read_results
 from suite.setups import STATES, setup_of
 from suite.sources import spell
-from suite.studies import studies
+from suite.studies import SOURCES, studies
 from suite.tables import visible
 
 log = logging.getLogger(__name__)
@@ -194,9 +194,10 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
         page(pages.page_name("study", each.study.name), "study.html", page_of=each)
     page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
          cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks],
-         question=advice.question(found, looks), described=described, compared=compared)  # fmt: skip
+         question=advice.question(found, looks), described=described, compared=compared,
+         measured=len({r.cell for r in records if (r.kind, r.status) == ("accuracy", "ok")}))  # fmt: skip
     page("gallery.html", "gallery.html", walls=showcase.walls(found, shown))
-    page("measuring.html", "measuring.html")
+    page("measuring.html", "measuring.html", sources=SOURCES)
     page("cell.html", "cell.html")
     page("compare.html", "compare.html")
     known = registry.tasks()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,6 +30,16 @@ ONE_IMAGE: Mapping[str, Scalar] = {
 ON_CUDA: Mapping[str, Scalar] = {**ONE_IMAGE, "timing": "wall"}
 PROFILED: Mapping[str, Scalar] = {**ONE_IMAGE, "timing": "profiler"}
 INT8: Mapping[str, Scalar] = {**ONE_IMAGE, "backend": "compile", "precision": "int8"}
+
+
+#: The papers and reports, by the names that studies and docstrings use for them: who wrote what, where and when.
+SOURCES: Mapping[str, str] = {
+    "model-pruning-paper": "Patricia Gschoßmann, Model Pruning, Technical University of Munich, 24 March 2021",
+    "model-pruning-weekly-report-5": "Patricia Gschoßmann, Model Pruning: Weekly Report 5 (of the paper's project)",
+    "model-pruning-weekly-report-6": "Patricia Gschoßmann, Model Pruning: Weekly Report 6 (of the paper's project)",
+    "resnet18-global-pruning-report": "Recep Fırat Çekinel, MMI 712 Term Project Report: ResNet18 on CIFAR-10",  # noqa: RUF001
+    "cifar100-googlenet-report": "Đinh Ngọc Ân, Cinnamon Week 5 Homework Report: GoogLeNet on CIFAR-100",
+}
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,11 @@ class Study:
     inconsistencies: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     others: tuple[Quantity, ...] = ()
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Who wrote the papers that `source` names in short."""
+        return tuple(text for name, text in SOURCES.items() if re.search(rf"\b{name}\b", self.source))
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:

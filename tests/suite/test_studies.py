@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from suite import registry
 from suite.plan import Cell
-from suite.studies import Number, Study, studies
+from suite.studies import SOURCES, Number, Study, studies
 
 NAMES = sorted(studies())
 
@@ -33,6 +34,14 @@ def test_cells_of_a_study_exist_and_differ(name: str) -> None:
     ]
     assert cells and len({cell.key for cell in cells}) == len(cells)
     assert study.title and study.source and study.why
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_source_of_a_study_has_an_author(name: str) -> None:
+    study = studies()[name]
+    short = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*-(?:paper|report(?:-\d)?)\b", study.source)
+    assert study.citations == tuple(text for each, text in SOURCES.items() if each in short)
+    assert short and len(set(short)) == len(study.citations), "a source that SOURCES does not have"
 
 
 @pytest.mark.parametrize("name", NAMES)
