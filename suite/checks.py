@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite import footprint, machine, plan, registry
+from suite import clock, footprint, machine, plan, registry
 from suite.footprint import Footprint
-from suite.records import Problem, Record, canonical, read_lines, record_files
+from suite.records import Problem, Record, canonical, now, read_lines, record_files
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,14 @@ def _unknown_tasks(entries: Sequence[Entry]) -> Found:
     for entry in entries:
         if entry.record.task not in tasks:
             yield entry, f"task {entry.record.task!r} is not in this checkout: send its file too"
+
+
+def _to_come(entries: Sequence[Entry]) -> Found:
+    today = now()
+    for entry in entries:
+        fault = clock.ahead(entry.record.created, today)
+        if fault is not None:
+            yield entry, fault
 
 
 def _other_hyperparameters(entries: Sequence[Entry]) -> Found:
@@ -262,6 +270,7 @@ def _unknown_machines(entries: Sequence[Entry], known: set[str]) -> Found:
 CHECKS: tuple[Check, ...] = (
     Check("unknown-method", "the method is in this checkout", _unknown_methods),
     Check("unknown-task", "the task is in this checkout", _unknown_tasks),
+    Check("clock", "no record is made after today: the newest one is shown", _to_come),
     Check("hyperparameters", "a fresh record has the hyperparameters of its method", _other_hyperparameters),
     Check("duplicate-cell", "a run holds a cell once under the same conditions", _duplicates),
     Check("metric-range", "metrics are finite and within their range; no more non-zeros than parameters",

@@ -8,7 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, child, conditions, cost, cuda, isolate, machine, plan, progress, registry, run
+from suite import (
+    artifacts,
+    bench,
+    child,
+    clock,
+    conditions,
+    cost,
+    cuda,
+    isolate,
+    machine,
+    plan,
+    progress,
+    registry,
+    run,
+)
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
 from suite.plan import Cell
@@ -51,6 +65,9 @@ def standing_records(session: Session) -> list[Record]:
     found, problems = read_results(session.places.results)
     for problem in problems:
         session.progress.say(f"passed over: {problem}")
+    late = clock.behind(found)
+    if late is not None:
+        session.progress.say(late)
     return found
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import DeviceError, RecordError, UsageError
-from suite.records import LONGEST_LINE, Problem, sha256_of, write_atomically
+from suite.files import open_regular, write_atomically
+from suite.records import LONGEST_LINE, Problem, is_shallow, sha256_of
 
 DEVICES = ("cpu", "cuda")
 #: Processor features that decide which kernels run; two machines that differ in one of them are not one machine.
@@ -102,20 +103,36 @@ def write_machine(results: Path) -> Path:
     return path
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """A file of `results/machines/`, which may come from strangers; RecordError says why it describes no machine."""
+    try:
+        if path.is_symlink():
+            raise RecordError("describes no machine: a link, which is not followed")
+        with open_regular(path) as file:
+            content = file.read(LONGEST_LINE + 1)
+        if len(content) > LONGEST_LINE:
+            raise RecordError(f"describes no machine: it has over {LONGEST_LINE} bytes")
+        description = json.loads(content, parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"describes no machine: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(description, dict) or not is_shallow(description):
+        raise RecordError("describes no machine: no object, or one nested too deep")
+    return description
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
 def damaged(results: Path) -> list[Problem]:
     """The files of `results/machines/` that describe no machine."""
     problems = []
     for path in sorted((results / "machines").glob("*.json")):
         try:
-            content = path.read_bytes()[: LONGEST_LINE + 1]
-            description = json.loads(content)
-        except (OSError, ValueError, RecursionError) as error:
-            problems.append(
-                Problem(path, 0, f"describes no machine: {' '.join(str(error).split())[:200]}", "machine-file")
-            )
-            continue
-        if not isinstance(description, dict) or description.get("slug") != path.stem:
-            problems.append(Problem(path, 0, f"describes no machine: its slug is not {path.stem!r}", "machine-file"))
+            if read_description(path).get("slug") != path.stem:
+                raise RecordError(f"describes no machine: its slug is not {path.stem!r}")
+        except RecordError as error:
+            problems.append(Problem(path, 0, str(error), "machine-file"))
     return problems
 
 

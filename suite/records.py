@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from suite.errors import RecordError, remedy
+from suite.files import bounded_lines, open_regular, sync_folder
+from suite.files import write_atomically as write_atomically
 
 SCHEMA = 1
 #: Raised whenever the way of training or measuring changes; part of every cell key and freshness hash.
@@ -27,9 +30,16 @@ LONGEST_NAME = 120
 #: No measured number is larger.
 BEYOND = 1e300
 MOST_SAMPLES = 200
+#: Of a recipe or an architecture, lists and objects within each other: those written here have six. What reads a
+#: thousand may not be able to write them.
+DEEPEST = 16
+#: A file with more of them is no results file: the rest of it is not read.
+MOST_BAD_LINES = 10_000
 
 Number = float | int | bool | None
 Scalar = float | int | bool | str | None
+#: Files are named by some of them.
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_defaults=False):
@@ -67,11 +77,11 @@ class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_def
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
     data_source: str | None = None
-    data_sha256: str | None = None
-    checkpoint_sha256: str | None = None
+    data_sha256: Sha256 | None = None
+    checkpoint_sha256: Sha256 | None = None
     architecture: dict[str, Any] | None = None
-    base_cell: str | None = None
-    gallery: Annotated[list[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]], msgspec.Meta(max_length=64)] = []
+    base_cell: Sha256 | None = None
+    gallery: Annotated[list[Sha256], msgspec.Meta(max_length=64)] = []
 
 
 def canonical(value: Any) -> str:
@@ -84,8 +94,10 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def cell_key(*, task: str, method: str, hyperparameters: dict[str, Any], seed: int, profile: str) -> str:
-    """The identity of a cell (DESIGN section 8): what was asked for, under this measurement protocol."""
+def cell_key(
+    *, task: str, method: str, hyperparameters: dict[str, Any], seed: int, profile: str, protocol: int = PROTOCOL
+) -> str:
+    """The identity of a cell (DESIGN section 8): what was asked for, under which measurement protocol."""
     return sha256_of(
         {
             "task": task,
@@ -93,7 +105,7 @@ def cell_key(*, task: str, method: str, hyperparameters: dict[str, Any], seed: i
             "hyperparameters": hyperparameters,
             "seed": seed,
             "profile": profile,
-            "protocol": PROTOCOL,
+            "protocol": protocol,
         }
     )
 
@@ -137,6 +149,7 @@ class RunFile:
             if self._descriptor is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                sync_folder(self.path.parent)  # else a power cut takes the whole file, name and all
             before = os.fstat(self._descriptor).st_size
             try:
                 written = os.write(self._descriptor, line)
@@ -166,24 +179,6 @@ class RunFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write beside, fsync, rename: a reader sees the old file or the new one. RecordError names what failed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:  # Ctrl-C too: nothing half-written stays
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError):
-            raise RecordError(f"cannot write {path}: {error.strerror}; {remedy(error)}") from error
-        raise
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -234,14 +229,27 @@ def read_file(path: Path) -> tuple[list[Record], list[Problem]]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Record | Problem]]:
-    """Each line of one file with its number, from 1: a valid record, or what is wrong with it."""
+    """Each line of one file with its number, from 1: a valid record, or what is wrong with it.
+
+    Takes no more memory than a line of the largest size, however long the file or its lines are.
+    """
+    bad = 0
     try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    yield number, Problem(path, number, "cut off while it was written; delete this line")
-                elif line.strip():
-                    yield number, _decoded(path, number, line[:-1])
+        with open_regular(path) as file:
+            for number, line in enumerate(bounded_lines(file, LONGEST_LINE), start=1):
+                if not line.strip():
+                    continue
+                if line.endswith(b"\n"):
+                    found = _decoded(path, number, line[:-1])
+                elif len(line) > LONGEST_LINE:
+                    found = Problem(path, number, f"the line has over {LONGEST_LINE} bytes")
+                else:
+                    found = Problem(path, number, "cut off while it was written; delete this line")
+                yield number, found
+                bad += isinstance(found, Problem)
+                if bad == MOST_BAD_LINES:
+                    yield number, Problem(path, number, f"the {bad}th bad line: the rest of the file is not read")
+                    return
     except OSError as error:
         yield 0, Problem(path, 0, f"cannot be read: {error.strerror}")
 
@@ -319,8 +327,9 @@ def _faults(record: Record) -> Iterator[tuple[str, str]]:
         hyperparameters=dict(record.hyperparameters),
         seed=record.seed,
         profile=record.profile,
+        protocol=record.protocol,
     )
-    if record.protocol == PROTOCOL and record.cell != expected:
+    if record.cell != expected:
         yield "cell-key", "cell does not match task, method, hyperparameters, seed and profile"
     yield from (("metric-range", fault) for fault in _metric_faults(record))
 
@@ -330,8 +339,7 @@ def _text_faults(record: Record) -> Iterator[str]:
         yield f"schema {record.schema} is not {SCHEMA}: written by another version of the suite"
     for name in ("machine", "run"):
         value = getattr(record, name)
-        plain = all(c.isalnum() or c in "._-" for c in value) and not value.startswith(".")
-        if not 0 < len(value) <= LONGEST_NAME or not plain:
+        if not is_plain(value):
             yield f"{name} {value[:40]!r} is no plain name"
     if (record.status == "ok") != (record.reason is None):
         yield f"status {record.status} {'needs no' if record.status == 'ok' else 'needs a'} reason"
@@ -339,13 +347,41 @@ def _text_faults(record: Record) -> Iterator[str]:
         yield f"a {record.kind} record needs conditions"
     if len(record.samples) > MOST_SAMPLES or any(len(pair) != 2 for pair in record.samples):
         yield f"samples must be at most {MOST_SAMPLES} pairs"
-    try:
-        datetime.fromisoformat(record.created.replace("Z", "+00:00"))
-    except ValueError:
-        yield f"created {record.created[:40]!r} is no ISO 8601 time"
+    if not _is_time(record.created):
+        yield f"created {record.created[:40]!r} is no ISO 8601 time in UTC, such as 2026-01-31T12:00:00.000000Z"
+    if not (is_shallow(record.recipe) and is_shallow(record.architecture)):
+        yield f"recipe or architecture is nested more than {DEEPEST} deep"
     for text in (record.task, record.method, record.reason or "", record.command):
         if len(text) > LONGEST_TEXT:
             yield "a text is too long"
+
+
+#: ASCII: the length of a file's name is counted in bytes, and letters that look alike make other folders.
+_NAME = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
+#: One spelling of a time: records are sorted by the text.
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
+
+
+def is_plain(name: str) -> bool:
+    """Is it a name that a file may have on every system?"""
+    return _NAME.fullmatch(name) is not None
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return _TIME.fullmatch(text) is not None
+
+
+def is_shallow(value: Any) -> bool:
+    """Are lists and objects at most DEEPEST within each other? Level by level: no recursion."""
+    level, depth = [value] if isinstance(value, dict | list) else [], 0
+    while level and depth < DEEPEST:
+        inside = [each for one in level for each in (one.values() if type(one) is dict else one)]
+        level, depth = [each for each in inside if type(each) in (dict, list)], depth + 1
+    return not level
 
 
 def _metric_faults(record: Record) -> Iterator[str]:

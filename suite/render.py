@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-import msgspec
 from markupsafe import Markup
 
 from suite import (
@@ -25,6 +24,7 @@ from suite import (
     charts,
     croissant,
     exports,
+    files,
     leaderboard,
     listing,
     method_curves,
@@ -39,7 +39,8 @@ from suite import (
 )
 from suite.errors import RecordError, remedy
 from suite.leaderboard import Leaderboard
-from suite.records import LONGEST_LINE, Problem, Record, read_results
+from suite.machine import read_description
+from suite.records import Problem, Record, read_results
 from suite.setups import STATES, setup_of
 from suite.sources import spell
 from suite.studies import SOURCES, studies
@@ -95,8 +96,9 @@ def _build(results: Path, out: Path, warn: Warn) -> Path:
     found = leaderboard.assemble(records, read_machines(results / "machines", warn))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        beside = out / f".part-{os.getpid()}"
-        shutil.rmtree(beside, ignore_errors=True)
+        beside = files.part_of(out / "site")
+        for remains in (beside, *files.abandoned(out / "site")):
+            shutil.rmtree(remains, ignore_errors=True)
         try:
             _write_site(found, records, len(problems), beside, results)
             _move(beside, out)
@@ -125,13 +127,10 @@ def read_machines(folder: Path, warn: Warn) -> dict[str, Mapping[str, Any]]:
     """The machine descriptions of a results folder by name; what is none is told to `warn`."""
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")) if folder.is_dir() and not folder.is_symlink() else ():
-        if path.is_symlink() or path.stat().st_size > LONGEST_LINE:
-            warn(f"{path}: no machine description: a link, or too long")
-            continue
         try:
-            found[path.stem] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (msgspec.MsgspecError, OSError, UnicodeDecodeError, RecursionError) as error:
-            warn(f"{path}: no machine description: {' '.join(str(error).split())[:200]}")
+            found[path.stem] = read_description(path)
+        except RecordError as error:
+            warn(f"{path}: {error}")
     return found
 
 

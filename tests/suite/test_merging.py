@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from suite import merging, pictures, records
+from suite import machine, merging, pictures, records
 from suite.errors import RecordError
 from suite.records import Record, RunFile
 
@@ -91,3 +92,32 @@ def test_merge_brings_the_pictures_that_records_name_and_no_others(make_record: 
     into = tmp_path / "into" / "gallery"
     assert {path.name for path in into.iterdir()} == {f"{digests[named]}.webp", "NOTICE"}
     assert (into / "NOTICE").read_text() == pictures.NOTICE
+
+
+def test_merge_follows_no_name_of_a_machine_and_reads_no_pipe(make_record: Make, tmp_path: Path) -> None:
+    fill(tmp_path / "a", make_record(seed=1))
+    machines = tmp_path / "a" / "machines"
+    machines.mkdir()
+    for name in (".hidden", "\u5b57" * 80, "x" * 200, "sp ace"):
+        (machines / f"{name}.json").write_text("{}")
+    (machines / "deep.json").write_text('{"a": ' + "[" * 900 + "]" * 900 + "}")
+    (machines / "nan.json").write_text('{"a": NaN}')
+    (machines / "long.json").write_text('{"a": ' + "9" * 5000 + "}")
+    (machines / "large.json").write_text('{"a": "' + "x" * records.LONGEST_LINE + '"}')
+    (machines / "folder.json").mkdir()
+    os.mkfifo(machines / "pipe.json")
+    (machines / "fine.json").write_text('{"cores": 8}')
+    assert merging.merge([tmp_path / "a"], tmp_path / "into")[0] == 1
+    assert [path.name for path in (tmp_path / "into" / "machines").iterdir()] == ["fine.json"]
+    assert len(machine.damaged(tmp_path / "a")) == 11, "each is named; the last has no slug"
+
+
+def test_merging_many_files_of_one_run_takes_no_time_for_names(make_record: Make, tmp_path: Path) -> None:
+    """Many files that say they are of one run: the first free number is looked for once, not by all of them."""
+    (tmp_path / "a" / "m").mkdir(parents=True)
+    for number in range(300):
+        (tmp_path / "a" / "m" / f"{number:04}.jsonl").write_bytes(records.encode(make_record(seed=number)))
+    assert merging.merge([tmp_path / "a"], tmp_path / "into") == (300, 0, [])
+    names = {path.name for path in records.record_files(tmp_path / "into")}
+    run = make_record().run
+    assert names == {f"{run}.jsonl", *(f"{run}.{part}.jsonl" for part in range(2, 301))}

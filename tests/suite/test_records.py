@@ -32,6 +32,14 @@ PAIRS = st.lists(st.lists(st.floats(1e-9, 1e3), min_size=2, max_size=2), max_siz
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
 
 
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 # ----------------------------------------------------------------------------------------------------------- one record
 
 
@@ -100,6 +108,16 @@ def test_cell_key_is_the_hash_of_what_was_asked_for(make_record: Make) -> None:
         ({"samples": [[1.0, 2.0, 3.0]]}, "pairs"),
         ({"samples": [[1.0, 2.0]] * 201}, "at most 200"),
         ({"created": "yesterday"}, "no ISO 8601 time"),
+        ({"machine": "\u5b57" * 100}, "no plain name"),
+        ({"run": "r\u00e9sum\u00e9"}, "no plain name"),
+        ({"run": "a\n"}, "no plain name"),
+        ({"protocol": 2}, "cell does not match"),
+        ({"data_sha256": "../../x"}, "data_sha256"),
+        ({"data_sha256": "D" * 64}, "data_sha256"),
+        ({"base_cell": "a" * 64 + "\n"}, "base_cell"),
+        ({"checkpoint_sha256": ""}, "checkpoint_sha256"),
+        ({"recipe": {"a": nested(16)}}, "nested more than 16 deep"),
+        ({"architecture": {"a": nested(900)}}, "nested more than 16 deep"),
         ({"command": "x" * 20_001}, "too long"),
     ],
 )  # fmt: skip
@@ -197,6 +215,29 @@ def test_line_cut_off_is_named_and_the_others_are_read(make_record: Make, result
     assert {record.seed for record in found} == {1, 3}
     assert [(problem.path, problem.line) for problem in problems] == [(results_dir / "a" / "r.jsonl", 2)]
     assert "cut off" in problems[0].reason
+
+
+def test_file_of_any_size_is_read_in_bounded_memory(make_record: Make, results_dir: Path) -> None:
+    """A line of a gigabyte that is not there, then a record; a file of nothing but bad lines."""
+    (results_dir / "m").mkdir(parents=True)
+    with open(results_dir / "m" / "a.jsonl", "wb") as file:
+        file.seek(2**30)
+        file.write(b"\n" + records.encode(make_record(seed=1)))
+    (results_dir / "m" / "b.jsonl").write_bytes(b"{}\n" * 50_000 + records.encode(make_record(seed=2)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found, problems = records.read_results(results_dir)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "KiB"
+    assert [record.seed for record in found] == [1]
+    assert problems[0].line == 1 and problems[0].reason == f"the line has over {records.LONGEST_LINE} bytes"
+    assert len(problems) == 1 + records.MOST_BAD_LINES + 1
+    assert str(problems[-1]).endswith("b.jsonl:10000: the 10000th bad line: the rest of the file is not read")
+
+
+def test_pipe_among_the_results_is_a_problem_and_not_waited_for(make_record: Make, results_dir: Path) -> None:
+    (results_dir / "m").mkdir(parents=True)
+    os.mkfifo(results_dir / "m" / "r.jsonl")
+    found, problems = records.read_results(results_dir)
+    assert found == [] and [problem.reason for problem in problems] == ["cannot be read: it is no file"]
 
 
 def test_file_that_cannot_be_read_is_a_problem(make_record: Make, results_dir: Path) -> None:
