@@ -138,7 +138,8 @@ def cells(
 def is_fresh(record: Record) -> bool:
     """Was the record made by the method, model, task and protocol of this checkout?"""
     base = record.hyperparameters.get(registry.BASE)
-    return current_freshness(record.task, record.method, None if base is None else str(base)) == record.freshness
+    today = current_freshness(record.task, record.method, None if base is None else str(base))
+    return record.protocol == PROTOCOL and today == record.freshness
 
 
 @functools.cache

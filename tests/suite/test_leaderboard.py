@@ -394,3 +394,14 @@ def test_a_cost_that_names_no_data_belongs_to_the_rows_of_its_cell_on_all_data(b
 def test_methods_are_listed_from_the_registry_and_from_records(bench: Bench) -> None:
     methods = assemble(bench(method="gone", hyperparameters={})).methods
     assert set(methods) == {*registry.catalogue().methods, "gone"}
+
+
+def test_many_seeds_of_one_method_are_owed_by_the_others_up_to_a_number(bench: Bench) -> None:
+    """A stranger's thousand seeds would make a missing cell of each for every setting of every method."""
+    few = [bench(seed=seed, method="lot") for seed in (0, 1, 7)]
+    found = board(*few, *[bench(seed=seed) for seed in range(100, 400)])
+    (other,) = [row for row in found.rows if row.method == "lot" and row.hyperparameters == {"keep": 0.5}]
+    seeds = {cell.seed for cell in other.cells}
+    assert {0, 1, 2, 7} <= seeds and len(seeds) <= leaderboard.MOST_SEEDS + 4
+    (many,) = [row for row in found.rows if row.method == "cuts" and row.hyperparameters["keep"] == 0.5]
+    assert len(many.records) == 300, "what was measured is shown, whatever its seed"
