@@ -16,6 +16,7 @@ from torch import nn
 
 from suite import graphs, registry
 from suite.errors import ArtifactError, UsageError, said
+from suite.files import open_regular
 from suite.graphs import GraphNetwork
 from suite.layers import Layers, read_layers, resize
 from suite.records import sha256_of, write_atomically
@@ -27,6 +28,9 @@ DESCRIPTION = "model.json"
 MISFITS = (RuntimeError, AttributeError, LookupError, TypeError, ValueError, OverflowError, safetensors.SafetensorError)
 #: No network that we would rebuild is larger; a hostile description cannot ask for terabytes.
 MOST_PARAMETERS = 2**28
+#: Bytes of a weights file: four for each parameter, as many for buffers and the header; and of a description.
+LONGEST_WEIGHTS = 8 * MOST_PARAMETERS
+LONGEST_DESCRIPTION = 2**26
 
 
 class Architecture(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -151,9 +155,21 @@ def facts(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(_content(path, LONGEST_DESCRIPTION), type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: delete its folder to make it again {said(error)}") from error
+
+
+def _content(path: Path, longest: int) -> bytes:
+    """The bytes of a file, which may be a stranger's; ArtifactError where it is none, or longer than any of ours."""
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size  # before it takes memory: a sparse file may claim any size
+            if size > longest:
+                raise ArtifactError(f"{path} has {size:,} bytes: {longest:,} are the most that is read")
+            return file.read(longest)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def load(folder: Path, *, device: str = "cpu") -> nn.Module:
@@ -165,10 +181,7 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
     if description is None:
         raise ArtifactError(f"no model in {folder}")
     weights = folder / WEIGHTS
-    try:
-        content = weights.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{weights} cannot be read: {error.strerror}") from error
+    content = _content(weights, LONGEST_WEIGHTS)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ArtifactError(
             f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again"

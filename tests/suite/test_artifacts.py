@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -225,6 +226,53 @@ def test_weights_of_another_network_are_refused(stored: Path, tiny_model: nn.Mod
     (stored / WEIGHTS).write_bytes(other)
     alter(stored, lambda plain: plain.update(sha256=hashlib.sha256(other).hexdigest()))
     with pytest.raises(ArtifactError, match=r"model\.safetensors does not fit its description"):
+        artifacts.load(stored)
+
+
+def safetensors_file(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + data
+
+
+def tensor(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"\xff" * 8, safetensors_file({}, length=2**62), safetensors_file({}, length=99_999_999),
+    safetensors_file({"head.weight": tensor([2**40, 2**40], 0, 4)}, b"1234"),
+    safetensors_file({"head.weight": tensor([2**31], 0, 2**33)}, b"1234"),
+    safetensors_file({"head.weight": tensor([1], 2**63, 2**63 + 4)}, b"1234"),
+    safetensors_file({"head.weight": tensor([1], -4, 0)}, b"1234"),
+    safetensors_file({"a": tensor([1], 0, 4), "b": tensor([1], 0, 4)}, b"1234"),
+    safetensors_file({"../../outside": tensor([1], 0, 4)}, b"1234"),
+    safetensors_file({"head.weight": tensor([1], 0, 4, "PICKLE")}, b"1234"),
+    safetensors_file(b"[" * 100_000), safetensors_file(b'{"a":' * 50_000),
+    safetensors_file({"__metadata__": {"a": [1]}}), b"PK\x05\x06" + bytes(18),
+])  # fmt: skip
+def test_hostile_weights_are_refused_in_a_line(stored: Path, content: bytes) -> None:
+    (stored / WEIGHTS).write_bytes(content)
+    alter(stored, lambda plain: plain.update(sha256=hashlib.sha256(content).hexdigest()))
+    with pytest.raises(ArtifactError, match=r"model\.safetensors does not fit its description") as caught:
+        artifacts.load(stored)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in stored.parent.iterdir()) == ["stored"]
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
+def test_file_that_is_none_or_has_no_end_is_refused_before_it_is_read(stored: Path, name: str) -> None:
+    (stored / name).unlink()
+    (stored / name).symlink_to("/dev/zero")
+    with pytest.raises(ArtifactError, match="cannot be read: it is no file"):
+        artifacts.load(stored)
+    (stored / name).unlink()
+    os.mkfifo(stored / name)
+    with pytest.raises(ArtifactError, match="cannot be read: it is no file"):
+        artifacts.load(stored)
+    (stored / name).unlink()
+    with open(stored / name, "wb") as file:
+        file.truncate(2**40)  # a file with a hole takes no room
+    with pytest.raises(ArtifactError, match=r"has 1,099,511,627,776 bytes: [\d,]+ are the most that is read"):
         artifacts.load(stored)
 
 
