@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite import artifacts, complexity, data, gallery, machine, parts, pictures, plan, registry
+from suite import artifacts, complexity, data, files, gallery, machine, parts, pictures, plan, registry
 from suite.adversarial import OPPONENT
 from suite.child import is_out_of_memory
 from suite.data import Dataset
@@ -166,7 +166,8 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
     }
     _keep_opponent(ready.objective, task, folder)
     digest = artifacts.save(model, folder, architecture, {"training": training, "data_sha256": dataset.sha256})
-    state.unlink(missing_ok=True)
+    for done_with in (state, *files.abandoned(state)):
+        done_with.unlink(missing_ok=True)
     return Dense(folder, digest, **training)
 
 

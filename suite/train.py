@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import io
 import math
 import time
@@ -20,7 +21,7 @@ from torch.nn.functional import mse_loss
 from suite import complexity, machine
 from suite.adversarial import ADAM_SHARE, Match
 from suite.data import Dataset, Split, batches
-from suite.errors import SuiteError, Unsupported
+from suite.errors import ArtifactError, SuiteError, Unsupported, said
 from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
 from suite.records import write_atomically
@@ -248,6 +249,8 @@ def _keep(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, done: 
         "training_macs": done.training_macs,
     }
     torch.save(state, buffer)
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(hashlib.sha256(buffer.getbuffer()).digest())  # a changed weight would be trained on unseen
     write_atomically(path, buffer.getbuffer())
 
 
@@ -257,13 +260,16 @@ def _resume(path: Path | None, model: nn.Module, optimizer: torch.optim.Optimize
         return Training()
     fresh = copy.deepcopy(model.state_dict())
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+            raise ArtifactError("hash mismatch")
+        state = torch.load(io.BytesIO(content[:-32]), map_location="cpu", weights_only=True)
         done = Training(state["curve"], state["seconds"], state["training_macs"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     except Exception as error:  # torch.load has no error of its own for a damaged file
-        progress.say(f"{path.name} is damaged ({type(error).__name__}): this training starts again")
-        path.unlink()
+        progress.say(f"{path.name} is damaged {said(error)}: this training starts again")
+        path.unlink(missing_ok=True)  # another run of the same cell may have ended meanwhile
         model.load_state_dict(fresh)  # what did fit may have been loaded
         return Training()
     progress.say(f"going on from epoch {len(done.curve)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,12 +98,25 @@ def _truncate(path: Path) -> None:
 def _forget_curve(path: Path) -> None:
     state = torch.load(path, weights_only=True)
     del state["curve"]
-    torch.save(state, path)
+    _write(state, path)
 
 
 def _other_network(path: Path) -> None:
     state = torch.load(path, weights_only=True)
     del state["model"]["head.bias"]
+    _write(state, path)
+
+
+def _write(state: Any, path: Path) -> None:
+    """With the hash that belongs to it, as whoever means harm would."""
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes() + hashlib.sha256(path.read_bytes()).digest())
+
+
+def _change_a_weight(path: Path) -> None:
+    """A state that is whole and fits, and is not that of the training."""
+    state = torch.load(path, weights_only=True)
+    state["model"]["head.bias"] += 1
     torch.save(state, path)
 
 
@@ -118,9 +132,10 @@ class Payload:
 
 @pytest.mark.parametrize(
     "damage",
-    [_truncate, _forget_curve, _other_network, lambda path: path.write_bytes(b""), lambda path: path.write_text("text"),
-     lambda path: torch.save(Payload(path.with_name("ran")), path)],
-    ids=["truncated", "lacks its curve", "other network", "empty", "text", "pickle"],
+    [_truncate, _change_a_weight, _forget_curve, _other_network, lambda path: path.write_bytes(b""),
+     lambda path: path.write_text("text"),
+     lambda path: _write(Payload(path.with_name("ran")), path)],
+    ids=["truncated", "changed weight", "lacks its curve", "other network", "empty", "text", "pickle"],
 )  # fmt: skip
 def test_damaged_state_starts_again_with_a_line_on_stderr(
     fit: Callable[..., Training], tiny_model: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str],
