@@ -8,6 +8,7 @@ import functools
 import glob
 import hashlib
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from suite.errors import RecordError, remedy
+
+#: Of a machine or a run: both name files.
+LONGEST_NAME = 120
+#: ASCII: the length of a file's name is counted in bytes, and letters that look alike make other folders.
+_NAME = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -97,3 +103,8 @@ def bounded_lines(file: BinaryIO, longest: int) -> Iterator[bytes]:
         yield line if line.endswith(b"\n") or len(line) <= longest else line[: longest + 1]
         while not line.endswith(b"\n") and line:
             line = file.readline(longest)
+
+
+def is_plain(name: str) -> bool:
+    """Is it a name that a file may have on every system?"""
+    return _NAME.fullmatch(name) is not None

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from suite import clock, pictures
 from suite.errors import RecordError, remedy
-from suite.files import write_atomically
+from suite.files import is_plain, write_atomically
 from suite.machine import read_description
-from suite.records import Problem, Record, encode, is_plain, read_lines, read_results, record_files
+from suite.records import Problem, Record, encode, read_lines, read_results, record_files
 
 
 def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]:

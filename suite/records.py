@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from suite.errors import RecordError, remedy
-from suite.files import bounded_lines, open_regular, sync_folder
+from suite.files import bounded_lines, is_plain, open_regular, sync_folder
 from suite.files import write_atomically as write_atomically
 
 SCHEMA = 1
@@ -25,8 +25,8 @@ SCHEMA = 1
 PROTOCOL = 1
 LONGEST_LINE = 1_000_000
 LONGEST_TEXT = 20_000
-#: Of a machine or a run: both name files.
-LONGEST_NAME = 120
+#: Of what is said about a bad line.
+LONGEST_REASON = 500
 #: No measured number is larger.
 BEYOND = 1e300
 MOST_SAMPLES = 200
@@ -194,7 +194,10 @@ class Problem:
     check: str = "record"
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.reason}"
+        """One line that a terminal may be shown: names in it may be a stranger's."""
+        reason = self.reason if len(self.reason) <= LONGEST_REASON else f"{self.reason[:LONGEST_REASON]}..."
+        text = f"{self.path}:{self.line}: {reason}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class BadRecord(RecordError):
@@ -356,15 +359,8 @@ def _text_faults(record: Record) -> Iterator[str]:
             yield "a text is too long"
 
 
-#: ASCII: the length of a file's name is counted in bytes, and letters that look alike make other folders.
-_NAME = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 #: One spelling of a time: records are sorted by the text.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
-
-
-def is_plain(name: str) -> bool:
-    """Is it a name that a file may have on every system?"""
-    return _NAME.fullmatch(name) is not None
 
 
 def _is_time(text: str) -> bool:

@@ -240,6 +240,17 @@ def test_pipe_among_the_results_is_a_problem_and_not_waited_for(make_record: Mak
     assert found == [] and [problem.reason for problem in problems] == ["cannot be read: it is no file"]
 
 
+def test_problem_is_one_line_that_a_terminal_may_be_shown(make_record: Make, results_dir: Path) -> None:
+    """A metric's name would forge a line of a log, or act on the terminal."""
+    name = "a\n::error::forged\x1b[2J\u202e" + "x" * 10_000
+    line = records.encode(make_record(metrics={"parameters": 1, name: 10**301}))
+    (results_dir / "m").mkdir(parents=True)
+    (results_dir / "m" / "r\n.jsonl").write_bytes(line)
+    (problem,) = records.read_results(results_dir)[1]
+    assert str(problem).isprintable() and len(str(problem)) < len(str(results_dir)) + 600
+    assert "r\\n.jsonl:1: metric a\\n::error::forged\\x1b[2J\\u202exxx" in str(problem)
+
+
 def test_file_that_cannot_be_read_is_a_problem(make_record: Make, results_dir: Path) -> None:
     (results_dir / "m" / "r.jsonl").mkdir(parents=True)
     (results_dir / "m" / "s.jsonl").write_bytes(records.encode(make_record()))
