@@ -94,6 +94,13 @@ def tests(session: nox.Session) -> None:
     session.run(*pytest, "-m", "timed", success_codes=[0, nothing_to_do])
 
 
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Kills, full disks, two runs at once, strangers' records, in full; less with `-- --kills N --lines N`. An hour."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "tests/torture", "--kills", "100", "--lines", "100000", *session.posargs)
+
+
 @nox.session(name="bench-self")
 def bench_self(session: nox.Session) -> None:
     """What the harness itself costs, against its budgets; with `-- --quickstart` the quickstart too, phase by phase."""
