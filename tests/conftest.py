@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 
 settings.register_profile("prunemark", derandomize=True, deadline=None, database=None)
 settings.load_profile("prunemark")
+
+# A shell gives what it runs in the background no Ctrl-C, and what that starts inherits it: some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY_TASK = '''
 """A task of a second, and the same with an end far off."""
