@@ -317,16 +317,21 @@ def _widened(interval: Interval, floor: float) -> Interval:
 
 
 def _floor(record: Record, found: Sequence[Record]) -> float:
-    """The newest noise floor of the record's machine, task, profile and conditions; 0 where none was measured."""
+    """The newest noise floor of the record's machine, task, profile and conditions; 0 where none was measured.
+
+    As on the pages, one that other processes disturbed counts only where there is no other.
+    """
     like = ("machine", "device", "task", "profile", "conditions")
     floors = [
-        float(each.metrics.get("noise_floor") or 0)
+        each
         for each in found
         if each.kind == "noise-floor"
         and each.status == "ok"
         and all(getattr(each, name) == getattr(record, name) for name in like)
     ]
-    return max(0.0, floors[-1]) if floors else 0.0
+    quiet = [each for each in floors if not each.notes.get("contended")]
+    newest = (quiet or floors)[-1:]
+    return max((float(each.metrics.get("noise_floor") or 0) for each in newest), default=0.0)
 
 
 def _keep(job: Job, measured: Measurement, session: Session) -> None:

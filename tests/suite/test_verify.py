@@ -83,8 +83,10 @@ def test_latency_agrees_within_its_interval_and_a_planted_speedup_differs(
     wide = changed(record, speedup_low=speedup / 3, speedup_high=speedup * 3)  # a busy machine's
     assert verify.verify(wide, list(published.values()), session).agree
     planted = changed(record, speedup=500 * speedup, speedup_low=490 * speedup, speedup_high=510 * speedup)
-    verdict = verify.verify(planted, [], session)
-    assert not verdict.agree and any("noise floors" in fact for fact in verdict.facts)
+    quiet = changed(msgspec.structs.replace(published["noise-floor"], notes={}), noise_floor=0.01)
+    busy = changed(msgspec.structs.replace(quiet, notes={"contended": True}), noise_floor=1e4)
+    verdict = verify.verify(planted, [quiet, busy], session)
+    assert not verdict.agree and any("noise floors: 0.01 published" in fact for fact in verdict.facts)
 
 
 def test_memory_agrees_with_itself_and_not_with_twice_as_much(session: Session, published: dict[str, Record]) -> None:
