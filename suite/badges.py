@@ -1,7 +1,7 @@
 """Badges: what a method did on a task, in one small SVG for a README. Drawn here, with no font or service of another's.
 
 A badge says what is certain: the fastest row within two points of dense (or 10 % of a loss) whose whole interval, less
-the noise floor, lies above 1; or that there is none.
+the noise floor, lies above 1; or that there is none, or that all of them lose more.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def badge(board: Board, method: str) -> Badge | None:
     where = f"{board.title}{'' if board.profile == 'full' else f' ({board.profile})'}"
     setup = board.setups[0] if board.setups else None
     timed = setup is not None and any(setup in row.speeds and row.speeds[setup].comparable for row in own)
-    found = []
-    if setup is not None:
-        found = [step for row in own if (step := advice.certain(row, board, setup)) and step.lost <= TOLERANCE + 1e-9]
+    sure = [] if setup is None else [step for row in own if (step := advice.certain(row, board, setup))]
+    found = [step for step in sure if step.lost <= TOLERANCE + 1e-9]
     if not found:
-        return Badge(method, f"{where}: {'no sure speed-up' if timed else 'not timed'}", NONE)
+        why = f"loses over {advice.lost_text(TOLERANCE, board)}" if sure else "no sure speed-up"
+        return Badge(method, f"{where}: {why if timed else 'not timed'}", NONE)
     best = max(found, key=lambda each: each.at_least)
     assert best.row.change is not None  # or it would be no step
     lost = tables.difference_text(board.headline, best.row.change.mean)
