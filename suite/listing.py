@@ -136,9 +136,8 @@ class Standing:
     """What is known of one method on one task.
 
     `measured`: it has accuracy records that count, on `profiles` (the most serious first) and `machines`. `cannot`: it
-    said so, `reason`. `failed`: every attempt ended in an error, `reason` the last. `runs`: nothing keeps it from
-    running, and nobody has measured it. A `measured` method may have a `reason` too: why some of its points are out of
-    reach.
+    said so, `reason`. `failed`: every attempt ended in an error, `reason` the last. `untried`: nobody has measured it.
+    A `measured` method may have a `reason` too: why some of its points are out of reach.
     """
 
     state: Literal["measured", "untried", "failed", "cannot"]
