@@ -69,7 +69,7 @@
 
   // The rule of the ranks: one is faster where its whole interval, widened by the noise floor, lies above the other's.
   function verdict(one, two) {
-    if (!one.comparable || !two.comparable) return "one of them is stale or contended: no verdict";
+    if (!one.comparable || !two.comparable) return "one of them is stale, contended or simulated: no verdict";
     if ([one.low, one.high, two.low, two.high].includes(null)) return "no interval: no verdict";
     if (one.low / (1 + one.floor) > two.high) return "A is faster: the intervals do not overlap";
     if (two.low / (1 + two.floor) > one.high) return "B is faster: the intervals do not overlap";

@@ -80,8 +80,13 @@ class Measurement:
         return bool(self.record.notes.get("contended"))
 
     @property
+    def simulated(self) -> bool:
+        """Did floats stand in for what the numbers are about? Then they say nothing of it."""
+        return bool(self.record.notes.get("simulated"))
+
+    @property
     def comparable(self) -> bool:
-        return self.state == "ok" and not self.contended
+        return self.state == "ok" and not self.contended and not self.simulated
 
     def metric(self, name: str) -> float | None:
         """A metric as its setup reads it: None where it was not measured."""

@@ -342,7 +342,7 @@ def caveats(measurement: Measurement) -> tuple[str, ...]:
         found.append("not converged")
     if measurement.record.notes.get("weights") == "random":
         found.append("random weights")
-    if measurement.record.notes.get("simulated"):
+    if measurement.simulated:
         found.append("simulated")
     return tuple(found)
 

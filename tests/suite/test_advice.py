@@ -71,7 +71,13 @@ def test_the_noise_floor_lessens_what_is_certain(measured: Callable[..., list[Re
 
 
 @pytest.mark.parametrize(
-    "changes", [{"freshness": "of old"}, {"notes": {"contended": True}}, {"status": "error", "metrics": {}}]
+    "changes",
+    [
+        {"freshness": "of old"},
+        {"notes": {"contended": True}},
+        {"notes": {"simulated": True}},
+        {"status": "error", "metrics": {}},
+    ],
 )
 def test_what_may_not_be_compared_never_advises(measured: Callable[..., list[Record]], changes: dict[str, Any]) -> None:
     reason = {"reason": "it broke"} if "status" in changes else {}
