@@ -119,8 +119,11 @@ def _bench(options: argparse.Namespace) -> int:
     from suite import conditions, execute
 
     session = session_of(options)
-    rows = conditions.standard_rows(options.device, options.rows)
-    return _report(execute.benchmark(cells, rows, session), cells, options)
+
+    def rows(cores: int) -> Sequence[Any]:
+        return conditions.standard_rows(options.device, options.rows, cores=cores)
+
+    return _report(execute.benchmark(cells, rows, session, options.executor), cells, options)
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -144,7 +147,7 @@ def _study(options: argparse.Namespace) -> int:
     outcomes = [execute.compress(cells, session, options.executor)]
     if options.bench:
         rows = study_plan.cost_rows(study, options.device, profile=options.profile)
-        outcomes += [execute.benchmark(costly, asked, session) for asked, costly in rows.items()]
+        outcomes += [execute.benchmark(costly, asked, session, options.executor) for asked, costly in rows.items()]
     return _report(itertools.chain.from_iterable(outcomes), cells, options)
 
 

@@ -36,9 +36,12 @@ LARGE_BATCH = 128
 LARGE_BATCH_OF_RECONSTRUCTIONS = 32
 
 
-def standard_rows(device: str, rows: str = "standard", *, large_batch: int = LARGE_BATCH) -> tuple[Row, ...]:
+def standard_rows(
+    device: str, rows: str = "standard", *, large_batch: int = LARGE_BATCH, cores: int | None = None
+) -> tuple[Row, ...]:
     """The rows that are measured for every float32 cell; `as_precision` makes those of another from them.
 
+    `cores` are the measuring machine's (None: this one's).
     `all` adds `cold` and torch.profiler's totals; on the CPU also the other batch x thread combinations, each with
     torch.compile and ONNX Runtime too, on CUDA fp16, bf16 and torch.compile. UsageError for an unknown device or set of
     rows.
@@ -52,7 +55,7 @@ def standard_rows(device: str, rows: str = "standard", *, large_batch: int = LAR
         others = [replace(row, precision=precision) for precision in cuda.HALVES for row in found]
         others += [replace(row, backend="compile") for row in found]
     else:
-        cores = machine.usable_cores()
+        cores = cores or machine.usable_cores()
         found = [Row(1, 1), Row(large_batch, cores)]
         others = [
             Row(batch_size, threads, backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from suite import (
 )
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
+from suite.errors import UsageError
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, RunFile, read_results
@@ -59,6 +61,20 @@ class Session:
     def file(self) -> RunFile:
         return RunFile(self.places.results, self.origin.machine, self.origin.run)
 
+    @contextlib.contextmanager
+    def files(self) -> Iterator[Callable[[Record], None]]:
+        """A call that writes a record to this run's file of the machine that made it."""
+        opened: dict[str, RunFile] = {}
+        with contextlib.ExitStack() as stack:
+
+            def append(record: Record) -> None:
+                name = record.machine
+                if name not in opened:
+                    opened[name] = stack.enter_context(RunFile(self.places.results, name, self.origin.run))
+                opened[name].append(record)
+
+            yield append
+
 
 def standing_records(session: Session) -> list[Record]:
     """The valid records of the results folder; bad lines are named and passed over."""
@@ -90,20 +106,35 @@ def compress(cells: Sequence[Cell], session: Session, executor: str = "local") -
     if not todo:
         return
     todo = list(plan.with_bases(todo, lambda base: _stored(base, session) is None))
-    machine.write_machine(session.places.results)
-    with session.file() as file:
-        for record in executor_called(executor)(todo, session):
-            file.append(record)
+    called = executor_called(executor)
+    with session.files() as append:
+        for record in called.run(todo, session, called.address):
+            append(record)
             yield Outcome(record)
 
 
-def executor_called(name: str) -> Callable[[Sequence[Cell], Session], Iterator[Record]]:
-    """The executor of that name; UsageError where there is none."""
-    return registry.lookup("executor", name, EXECUTORS, listing="python -m suite run --help")
+@dataclass(frozen=True)
+class Executor:
+    """Who runs cells and measures rows; `address` is what stands behind the colon of its name."""
+
+    run: Callable[[Sequence[Cell], Session, str], Iterator[Record]]
+    measure: Callable[[Sequence[Cell], Rows, Session, str], Iterator[Outcome]]
+    address: str = ""
 
 
-def _local(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
-    return isolate.run_cells(
+def executor_called(name: str) -> Executor:
+    """The executor of that name, `local` or `dask:ADDRESS`; UsageError where there is none."""
+    kind, _, address = name.partition(":")
+    found = registry.lookup("executor", kind, EXECUTORS, listing="python -m suite run --help")
+    if bool(address) != (kind in ADDRESSED):
+        wanted = f"{kind}:ADDRESS, such as {kind}:tcp://host:8786" if kind in ADDRESSED else kind
+        raise UsageError(f"--executor {name}: write it as {wanted}")
+    return replace(found, address=address)
+
+
+def _local(cells: Sequence[Cell], session: Session, address: str) -> Iterator[Record]:
+    machine.write_machine(session.places.results)
+    yield from isolate.run_cells(
         cells,
         session.places,
         session.device,
@@ -114,13 +145,30 @@ def _local(cells: Sequence[Cell], session: Session) -> Iterator[Record]:
     )
 
 
-#: The family of the methods whose models compute in INT8.
-QUANTIZATION = "quantization"
+def _dask(cells: Sequence[Cell], session: Session, address: str) -> Iterator[Record]:
+    from suite import dask_engine
 
-EXECUTORS: Mapping[str, Callable[[Sequence[Cell], Session], Iterator[Record]]] = {"local": _local}
+    return dask_engine.run_cells(cells, session, address)
+
+
+def _dask_rows(cells: Sequence[Cell], rows: Rows, session: Session, address: str) -> Iterator[Outcome]:
+    from suite import dask_engine
+
+    return dask_engine.benchmark(cells, rows, session, address)
 
 
 # --------------------------------------------------------------------------------------------------------- benchmarking
+
+
+#: The family of the methods whose models compute in INT8.
+QUANTIZATION = "quantization"
+#: The rows asked for: these, or what a call makes of a machine's number of cores.
+Rows = Sequence[Row] | Callable[[int], Sequence[Row]]
+
+
+def rows_on(rows: Rows, cores: int) -> Sequence[Row]:
+    """The rows asked for on a machine with so many cores."""
+    return rows(cores) if callable(rows) else rows
 
 
 @dataclass(frozen=True)
@@ -192,28 +240,26 @@ def _identity(cell: str, kind: str, device: str, conditions: Mapping[str, Any] |
     return cell, kind, device, tuple(sorted((conditions or {}).items()))
 
 
-def benchmark(cells: Sequence[Cell], rows: Sequence[Row], session: Session) -> Iterator[Outcome]:
+def benchmark(cells: Sequence[Cell], rows: Rows, session: Session, executor: str = "local") -> Iterator[Outcome]:
     """Measure each cell's rows, one at a time under the device's lock; cells that were never run are run first.
 
-    Rows that stand already, on this machine and under these conditions, are skipped.
+    Rows that stand already, on the machine that measures and under these conditions, are skipped.
     """
+    called = executor_called(executor)
+    return called.measure(cells, rows, session, called.address)
+
+
+def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: str) -> Iterator[Outcome]:
     found = standing_records(session)
-    asked = jobs(cells, rows, session.places.artifacts, conditions.kinds(session.device))
+    here = rows_on(rows, machine.usable_cores())
+    asked = jobs(cells, here, session.places.artifacts, conditions.kinds(session.device))
     todo, standing = owed(asked, [] if session.force else found, session.origin.machine, session.device)
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:
         return
     child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
-    shapes = _recorded_shapes(found)
-    asking = list({job.cell.key: job.cell for job in todo}.values())
-    subjects = {cell.key: _subject(cell, shapes, session) for cell in asking}
-    missing = [cell for cell in asking if subjects[cell.key] is None]
-    if missing:
-        have = cost.trained(missing, session.places.artifacts)
-        training = progress.duration(cost.estimate_seconds(missing, session.device, have))
-        session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
-        yield from compress(missing, replace(session, force=True))
-        subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
+    subjects: dict[str, Subject | None] = {}
+    yield from get_ready(todo, found, session, "local", subjects)
     kinds = ", ".join(
         _count(sum(job.kind == kind for job in todo), kind) for kind in dict.fromkeys(j.kind for j in todo)
     )
@@ -238,10 +284,26 @@ def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject | None], se
             advance(0, note=f"{job.cell.task} {job.cell.method} {job.kind} {job.row}")
             subject = subjects[job.cell.key]
             if subject is not None:  # else it could not be compressed: its accuracy record says why
-                record = cost_record(job, _measure(job, subject, session, Path(scratch)), session)
+                record = cost_record(job, measure_job(job, subject, session, Path(scratch)), session)
                 file.append(record)
                 yield Outcome(record)
             advance()
+
+
+def get_ready(
+    todo: Iterable[Job], found: Iterable[Record], session: Session, executor: str, subjects: dict[str, Subject | None]
+) -> Iterator[Outcome]:
+    """Fill in the subject of each cell that is to be measured, by key; cells without a model are run first."""
+    shapes = _recorded_shapes(found)
+    asking = list({job.cell.key: job.cell for job in todo}.values())
+    subjects |= {cell.key: _subject(cell, shapes, session) for cell in asking}
+    missing = [cell for cell in asking if subjects[cell.key] is None]
+    if missing:
+        have = cost.trained(missing, session.places.artifacts)
+        training = progress.duration(cost.estimate_seconds(missing, session.device, have))
+        session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
+        yield from compress(missing, replace(session, force=True), executor)
+        subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
 
 
 def _count(number: int, thing: str) -> str:
@@ -283,7 +345,8 @@ def _stored(cell: Cell, session: Session) -> Path | None:
     return newest_model(cell, session.places.artifacts)
 
 
-def _measure(job: Job, subject: Subject, session: Session, scratch: Path) -> Measurement:
+def measure_job(job: Job, subject: Subject, session: Session, scratch: Path) -> Measurement:
+    """Measure one row in processes of their own; whoever calls holds the device's lock."""
     if job.kind == "noise-floor":
         quantized = job.row.precision != "fp32"
         return bench.measure_noise_floor(
@@ -320,3 +383,10 @@ def cost_record(job: Job, measured: Measurement, session: Session) -> Record:
         samples=measured.samples,
         notes=measured.notes,
     )
+
+
+# ------------------------------------------------------------------------------------------------------------ executors
+
+EXECUTORS: Mapping[str, Executor] = {"local": Executor(_local, _measure_here), "dask": Executor(_dask, _dask_rows)}
+#: Those that somebody else runs, at an address.
+ADDRESSED = ("dask",)

@@ -95,7 +95,7 @@ def run_cells(
     def start(step: Step) -> None:
         progress.say(f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}")
         limit = timeout or LIMITS[step.cell.profile]
-        running[step] = _start(Work(step, places, device, origin, threads), limit, progress)
+        running[step] = begin(Work(step, places, device, origin, threads), limit, progress)
 
     def end(step: Step, found: Record | Failure | None) -> Iterator[Record]:
         unmade.discard(step.cell.key)
@@ -122,7 +122,7 @@ def run_cells(
                 if running:
                     child.wait(each.child for each in running.values())
                 for step in [step for step, each in running.items() if each.child.is_over]:
-                    yield from end(step, _outcome(running.pop(step)))
+                    yield from end(step, outcome(running.pop(step)))
     finally:
         for each in running.values():
             each.child.kill()
@@ -179,7 +179,8 @@ def _is_stored(cell: Cell, places: Places) -> bool:
     return run.newest_model(cell, places.artifacts) is not None
 
 
-def _start(work: Work, limit: float, progress: Progress) -> Running:
+def begin(work: Work, limit: float, progress: Progress) -> Running:
+    """Start the process that does a step, within `limit` seconds; what it tells is shown with `progress`."""
     replay = Replay(progress)
     known: dict[str, Any] = {}
 
@@ -192,7 +193,8 @@ def _start(work: Work, limit: float, progress: Progress) -> Running:
     return Running(Child(_work, (work,), seconds=limit, told=told), replay, known)
 
 
-def _outcome(ended: Running) -> Record | Failure | None:
+def outcome(ended: Running) -> Record | Failure | None:
+    """What became of a step whose process is over; raises what is wrong with the data or the folders."""
     ended.replay.close()
     try:
         found = ended.child.result()

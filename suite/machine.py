@@ -83,12 +83,12 @@ def identity() -> Machine:
     )
 
 
-def write_machine(results: Path) -> Path:
-    """Describe this machine in `results/machines/<slug>.json`, written only where that differs; returns the path.
+def write_machine(results: Path, machine: Machine | None = None) -> Path:
+    """Describe a machine (None: this one) in `results/machines/<slug>.json`, if that differs; returns the path.
 
     Memory is told as the hardware hash knows it, in whole GiB, so that a reboot changes no committed file.
     """
-    machine = identity()
+    machine = machine or identity()
     description = asdict(machine) | {"memory_bytes": round(machine.memory_bytes / 2**30) * 2**30}
     content = json.dumps(description, indent=1, sort_keys=True).encode() + b"\n"
     path = results / "machines" / f"{machine.slug}.json"

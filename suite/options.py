@@ -44,7 +44,7 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
     add("--results", type=Path, default=Path("results"), help="folder of the records (default: results)")
     add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
-    add("--executor", default="local", help="local or dask:ADDRESS")
+    add("--executor", default="local", help="local, or dask:ADDRESS of a scheduler: its workers do the work")
     add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
     add("--timeout", type=_positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
     add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
@@ -155,8 +155,8 @@ def require_folder(results: Path) -> None:
 def session_of(options: argparse.Namespace) -> Session:
     from suite import artifacts, data, execute, machine, run
 
-    machine.require_device(options.device)
-    execute.executor_called(options.executor)
+    if not execute.executor_called(options.executor).address or options.device not in machine.DEVICES:
+        machine.require_device(options.device)  # where workers measure, it is theirs that counts
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
     require_folder(options.results)
