@@ -35,7 +35,7 @@ def kill(process: subprocess.Popen[str], chance: random.Random, seconds: float, 
     deadline = time.monotonic() + chance.uniform(0.02, 1) * seconds
     at_once, before = chance.random() < 0.6, names(*folders)
     while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.003)
+        time.sleep(0.01)
         try:
             written = at_once and names(*folders) != before
         except FileNotFoundError:  # renamed between
