@@ -15,7 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,7 @@ def _await_models(order: Order) -> None:
 
 def _step(order: Order, work: Work) -> Answer:
     """Run a step in a process of its own; the model it leaves is named, and sent where the folder is not shared."""
-    child.start_server(isolate.PRELOAD)
+    child.start_server(isolate.preload([work.step.cell]))
     limit = order.limit or isolate.LIMITS[work.step.cell.profile]
     running = isolate.begin(work, limit, Progress())
     wanted = _wanted()
@@ -248,18 +248,18 @@ def _step(order: Order, work: Work) -> Answer:
     found = isolate.outcome(running)
     folder = run.newest_model(work.step.cell, order.places.artifacts)
     name = None if folder is None else folder.relative_to(order.places.artifacts).as_posix()
-    made = {
-        "folder": name,
-        "parcel": pack(name, order.places.artifacts) if name is not None and order.ships else None,
-        "data_sha256": running.known.get("data_sha256"),
-    }
+    made = Answer(
+        folder=name,
+        parcel=pack(name, order.places.artifacts) if name is not None and order.ships else None,
+        data_sha256=running.known.get("data_sha256"),
+    )
     if isinstance(found, records.Record):
         shown = _gallery(found.gallery, order.places.results / pictures.FOLDER)
         try:
-            return Answer(record=records.encode(found), gallery=shown, **made)
+            return replace(made, record=records.encode(found), gallery=shown)
         except RecordError as error:  # a number that is none, which a method logged
-            return Answer(failure=Failure("error", str(error), running.known), **made)
-    return Answer(failure=found, **made)
+            return replace(made, failure=Failure("error", str(error), running.known))
+    return replace(made, failure=found)
 
 
 def _row(order: Order) -> Answer:
