@@ -260,6 +260,10 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
     child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
     subjects: dict[str, Subject | None] = {}
     yield from get_ready(todo, found, session, "local", subjects)
+    there = {key: subject for key, subject in subjects.items() if subject is not None}
+    todo = [job for job in todo if job.cell.key in there]  # what could not be compressed has a record that says why
+    if not todo:
+        return
     kinds = ", ".join(
         _count(sum(job.kind == kind for job in todo), kind) for kind in dict.fromkeys(j.kind for j in todo)
     )
@@ -270,10 +274,10 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
             todo, standing = owed(todo, standing_records(session), session.origin.machine, session.device)
             yield from (Outcome(record, skipped=True) for record in standing)
         if todo:
-            yield from _measure_all(todo, subjects, session)
+            yield from _measure_all(todo, there, session)
 
 
-def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject | None], session: Session) -> Iterator[Outcome]:
+def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject], session: Session) -> Iterator[Outcome]:
     machine.write_machine(session.places.results)
     with (
         session.file() as file,
@@ -282,11 +286,9 @@ def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject | None], se
     ):
         for job in todo:
             advance(0, note=f"{job.cell.task} {job.cell.method} {job.kind} {job.row}")
-            subject = subjects[job.cell.key]
-            if subject is not None:  # else it could not be compressed: its accuracy record says why
-                record = cost_record(job, measure_job(job, subject, session, Path(scratch)), session)
-                file.append(record)
-                yield Outcome(record)
+            record = cost_record(job, measure_job(job, subjects[job.cell.key], session, Path(scratch)), session)
+            file.append(record)
+            yield Outcome(record)
             advance()
 
 

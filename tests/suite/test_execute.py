@@ -247,3 +247,15 @@ def test_benchmark_measures_once_and_compresses_first_what_is_missing(
     assert skipped == {"noise-floor": True, "memory": True, "latency": False}, (
         "another machine's time is not this one's"
     )
+
+
+def test_cell_that_cannot_be_compressed_has_no_rows_to_announce(
+    session: Start, tiny_cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    list(execute.compress([tiny_cell("dense")], session()))
+    found = execute.benchmark([tiny_cell("refuses")], [Row(1, 1)], session(progress=Progress()))
+    assert [(each.record.kind, each.record.status) for each in found] == [
+        ("accuracy", "unsupported"), ("noise-floor", "ok")]  # fmt: skip
+    assert "1 row to measure (1 noise-floor): about" in capsys.readouterr().err
