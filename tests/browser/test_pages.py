@@ -145,7 +145,7 @@ def browse(visit: Callable[..., Page]) -> Callable[[str], str]:
 
     def call(address: str) -> str:
         page = visit(address, height=6000)
-        page.wait_for_function("() => !document.querySelector('figure svg.plot')")
+        page.wait_for_function("() => !document.querySelector('figure[data-chart] svg.plot')")  # others stay SVGs
         page.wait_for_function(
             "() => [...document.querySelectorAll('.chart .canvas')].every((each) => each.firstChild)"
         )
