@@ -16,6 +16,7 @@ from suite.errors import DataError, RecordError, SuiteError, TaskError
 from suite.plan import DENSE, Cell
 from suite.progress import Progress, Relay, Replay
 from suite.records import Record
+from suite.registry import BASE
 from suite.run import Places, Provenance
 
 #: Seconds that a cell, or the training of a dense model, may take unless `--timeout` says otherwise: ten times and more
@@ -27,6 +28,9 @@ IMPORTED: Mapping[str, str] = {
     "structured pruning": "torch_pruning",
     "quantization": "torchao.quantization.pt2e",
 }
+
+#: Fields of a record that a cell knows before anything can fail: `run.origin_of`.
+KNOWN = ("data_source", "data_sha256", "recipe")
 
 
 @dataclass(frozen=True, eq=False)  # one is the key of its process
@@ -87,7 +91,7 @@ def run_cells(
     waiting = steps(cells, places.artifacts)
     _require_data(waiting, places, device)
     unmade = {step.cell.key for step in waiting}
-    lost: dict[str, Failure] = {}  # the dense models that could not be made
+    lost: dict[str, Failure] = {}  # the dense models and bases that could not be made
     running: dict[Step, Running] = {}
     threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
     child.start_server(preload(cells))
@@ -99,8 +103,8 @@ def run_cells(
 
     def end(step: Step, found: Record | Failure | None) -> Iterator[Record]:
         unmade.discard(step.cell.key)
-        if isinstance(found, Failure | Record) and step.cell.method == DENSE and not _is_stored(step.cell, places):
-            known = found.known if isinstance(found, Failure) else {}
+        if found is not None and found.status not in ("ok", "unsupported") and not _is_stored(step.cell, places):
+            known = found.known if isinstance(found, Failure) else {name: getattr(found, name) for name in KNOWN}
             lost[step.cell.key] = Failure(found.status, str(found.reason), known)
         if isinstance(found, Failure) and not step.trains_only:
             found = failed_record(step.cell, found, places, device, origin)
@@ -112,10 +116,12 @@ def run_cells(
         with progress.bar("cells", len(cells)) as advance:
             while waiting or running:
                 for step in [step for step in waiting if not needs(step) & unmade]:
-                    if step.cell.dense.key in lost:
+                    start_of = next((cell for cell in _before(step) if cell.key in lost), None)
+                    if start_of is not None:
                         waiting.remove(step)
-                        why = lost[step.cell.dense.key]
-                        yield from end(step, Failure(why.status, f"its dense model: {why.reason}", why.known))
+                        why = lost[start_of.key]
+                        named = "dense model" if start_of.method == DENSE else f"base {step.cell.hyperparameters[BASE]}"
+                        yield from end(step, Failure(why.status, f"its {named}: {why.reason}", why.known))
                     elif len(running) < workers:
                         waiting.remove(step)
                         start(step)
@@ -149,8 +155,12 @@ def steps(cells: Sequence[Cell], root: Path) -> list[Step]:
 
 def needs(step: Step) -> set[str]:
     """The keys of the cells that must have ended before this step starts: its dense model's, its base's."""
-    before = [step.cell.base, step.cell.dense if step.cell.method != DENSE else None]
-    return {cell.key for cell in before if cell is not None}
+    return {cell.key for cell in _before(step)}
+
+
+def _before(step: Step) -> list[Cell]:
+    before = [step.cell.dense if step.cell.method != DENSE else None, step.cell.base]
+    return [cell for cell in before if cell is not None]
 
 
 def _require_data(todo: Sequence[Step], places: Places, device: str) -> None:

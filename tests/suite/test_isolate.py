@@ -159,6 +159,16 @@ def test_cells_of_one_process_each_do_not_depend_on_each_other(
     assert [path.read_bytes() for path in weights[0]] == [path.read_bytes() for path in weights[1]]
 
 
+def test_cell_whose_base_fails_has_failed_too_and_is_not_called_impossible(
+    fatal: None, run_cells: Callable[..., Iterator[Any]], tiny_cell: TinyCell
+) -> None:
+    base = tiny_cell("segfaults")
+    first, second, third = run_cells([base, tiny_cell("zeroes", base="segfaults"), tiny_cell("zeroes")])
+    assert (second.status, second.reason) == ("error", "its base segfaults: its process crashed (SIGSEGV)")
+    assert second.base_cell == first.cell == base.key and second.data_sha256 == third.data_sha256
+    assert third.status == "ok"
+
+
 def test_steps_train_a_dense_model_once_and_only_where_nobody_else_does(tiny_cell: TinyCell, tmp_path: Path) -> None:
     one, two, other = tiny_cell("zeroes"), tiny_cell("zeroes", share=0.25), tiny_cell("zeroes", seed=1)
     told = [(step.cell.method, step.cell.seed, step.trains_only) for step in isolate.steps([one, two, other], tmp_path)]
