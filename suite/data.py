@@ -128,6 +128,10 @@ def _check(name: str, arrays: Arrays, *, channels: int) -> None:
         images, labels = getattr(arrays, f"x_{part}"), getattr(arrays, f"y_{part}")
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:
             raise DataError(f"{arrays.source}: x_{part} must be (N, H, W, 3) uint8, not {images.shape} {images.dtype}")
+        if images.shape[1:] != arrays.x_train.shape[1:]:
+            raise DataError(
+                f"{arrays.source}: images of x_train are {arrays.x_train.shape[1:]}, of x_{part} {images.shape[1:]}"
+            )
         if len(images) != len(labels) or len(images) == 0:
             raise DataError(f"{arrays.source}: x_{part} has {len(images)} images, y_{part} {len(labels)} labels")
         if labels.min() < 0 or labels.max() >= arrays.classes:

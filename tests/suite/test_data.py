@@ -157,6 +157,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "label negative": (_changed(y_test=np.full(50, -1)), "the label -1; cifar10 has 0 to 9"),
     "too few to validate": (
         _changed(x_train=pixels(4, 0), y_train=np.zeros(4, np.uint8)), "4 training images are too few"),
+    "test images of another size": (
+        lambda path: np.savez(path, **{**arrays(), "x_test": np.zeros((50, 28, 28, 3), np.uint8)}),
+        r"x_train are \(32, 32, 3\), of x_test \(28, 28, 3\)",
+    ),
 }  # fmt: skip
 
 
