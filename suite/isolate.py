@@ -29,6 +29,8 @@ IMPORTED: Mapping[str, str] = {
     "quantization": "torchao.quantization.pt2e",
 }
 
+registry.quiet_torchao()  # here, because the children's server imports this file, and torchao after it
+
 #: Fields of a record that a cell knows before anything can fail: `run.origin_of`.
 KNOWN = ("data_source", "data_sha256", "recipe")
 

@@ -254,11 +254,15 @@ def method(name: str) -> Method:
     return lookup("method", name, found.methods, listing="python -m suite list methods")
 
 
+def quiet_torchao() -> None:
+    """To be called before torchao is imported: 0.18 registers an enumeration in a way that torch warns about."""
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # no news to a user
+
+
 def load(entry: Method) -> MethodFunction:
     """The function of a method; its file is imported now. RegistrationError says why it cannot be."""
     if (entry.path, entry.name) not in _functions:
-        # torchao 0.18 registers an enumeration in a way that torch warns about at every import: no news to a user
-        logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+        quiet_torchao()
         try:
             module = importlib.import_module(entry.module)
         except ImportError:

@@ -31,6 +31,7 @@ def test_smoke_run_prints_a_json_object_a_record_and_leaves_valid_results(run_cl
     assert sparse["metrics"]["macs"] == dense["metrics"]["macs"]
     assert sparse["checkpoint_sha256"] == dense["checkpoint_sha256"]
     assert "--task vgg16-digits --method global-unstructured" in done.stderr, "progress goes to standard error"
+    assert "register_constant" not in done.stderr, "torchao's import is no news to a user"
     (file,) = (tmp_path / "results").glob("*/*.jsonl")
     assert file.read_text() == done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "results"]
