@@ -313,8 +313,8 @@ def _time_in_pytest(subject: Subject, row: Row, profile: str, place: Place, sche
     )
     with latency.quiet_process(ask), subjects.ready(subject, row, place, exported) as (networks, notes):
         plugin = RowPlugin(networks, ask)
-        for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DEBUG"):
-            os.environ.pop(name, None)
+        for name in [name for name in os.environ if name.startswith("PYTEST_")]:  # of a pytest that this runs under
+            del os.environ[name]
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         code = pytest.main(
             [__file__, "-c", os.devnull, f"--rootdir={Path(__file__).parent}", "--noconftest", "-p", "no:cacheprovider",

@@ -19,8 +19,6 @@ from suite.backends import Kernels
 from suite.bench import Row, Subject
 from suite.errors import SuiteError, Unsupported
 
-#: Not beside other tests, which would be in the times.
-pytestmark = pytest.mark.timed
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {"classes": 10, "width": 0.125}
@@ -82,6 +80,7 @@ def measured(folders: Mapping[str, Path], row: Row, scratch: Path, kind: str = "
     return bench.measure(subject, row, profile="smoke", device="cpu", kind=kind, scratch=scratch)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("backend", ["compile", "onnxruntime"])
 def test_row_of_a_backend_is_measured_against_the_dense_network_in_it(
     backend: str, folders: Mapping[str, Path], scratch: Path
