@@ -19,7 +19,6 @@ from suite.backends import Kernels
 from suite.bench import Row, Subject
 from suite.errors import SuiteError, Unsupported
 
-
 ROOT = Path(__file__).parents[2]
 OPTIONS = {"classes": 10, "width": 0.125}
 SHAPE = (3, 32, 32)

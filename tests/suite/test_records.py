@@ -32,7 +32,6 @@ PAIRS = st.lists(st.lists(st.floats(1e-9, 1e3), min_size=2, max_size=2), max_siz
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
 
 
-
 def nested(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
