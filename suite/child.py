@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from suite.errors import SuiteError, Unsupported
+from suite.errors import SuiteError, Unsupported, first_line
 
 T = TypeVar("T")
 #: Seconds; the system counts a wait's milliseconds in 32 bits, and a full profile's limit of 28 days has more.
@@ -176,7 +176,7 @@ def _die_with_parent() -> None:
 
 def failure(error: BaseException) -> tuple[str, str]:
     """An exception as a record's status and one-line reason."""
-    text = next(iter(str(error).strip().splitlines()), "")
+    text = first_line(error)
     if isinstance(error, ChildFailed):
         return error.status, str(error)
     if is_out_of_memory(error):

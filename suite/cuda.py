@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from suite import nvml
-from suite.errors import SuiteError, Unsupported
+from suite.errors import SuiteError, Unsupported, first_line
 from suite.stats import Pair
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def timed(network: Network, *, timing: str, cold: bool) -> tuple[Network, str | 
             raise
         except RuntimeError as error:  # of many kinds: whatever must not happen while a stream is captured
             torch.cuda.synchronize()
-            missing = f"not captured, eager between events: {_first_line(error)}"
+            missing = f"not captured, eager between events: {(first_line(error) or type(error).__name__)[:160]}"
     flush = flusher(FLUSHED_SIZES * l2_bytes(), network.inputs.device) if cold else None
     clock: Any = None
     if timing == DEVICE:
@@ -222,10 +222,6 @@ def check_replay(expected: object, found: object) -> None:
 
     if isinstance(expected, torch.Tensor) and isinstance(found, torch.Tensor) and bool(expected.isfinite().all()):
         backends.check_outputs(expected, found, int8=False, where="the captured graph")
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
 
 
 # ---------------------------------------------------------------------------------------------------------- GPU's speed

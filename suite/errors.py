@@ -45,9 +45,14 @@ class Unsupported(SuiteError):
     """A method cannot work on this model or reach this point; the record says `unsupported` and why."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message that says something; empty where none does."""
+    return next((each.strip() for each in str(error).splitlines() if each.strip()), "")
+
+
 def said(error: BaseException, longest: int = 160) -> str:
     """What a library raised, in brackets behind a sentence of ours: its kind, and its message's first line."""
-    line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
+    line = first_line(error)
     if len(line) > longest:
         line = line[: longest - 3] + "..."
     return f"[{type(error).__name__}{': ' if line else ''}{line}]"

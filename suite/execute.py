@@ -58,9 +58,6 @@ class Session:
     #: Seconds that a cell, or a child that measures, may take; None: as long as its profile allows.
     timeout: float | None = None
 
-    def file(self) -> RunFile:
-        return RunFile(self.places.results, self.origin.machine, self.origin.run)
-
     @contextlib.contextmanager
     def files(self) -> Iterator[Callable[[Record], None]]:
         """A call that writes a record to this run's file of the machine that made it."""
@@ -280,14 +277,14 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
 def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject], session: Session) -> Iterator[Outcome]:
     machine.write_machine(session.places.results)
     with (
-        session.file() as file,
+        session.files() as append,
         tempfile.TemporaryDirectory(prefix="prunemark-") as scratch,
         session.progress.bar("benchmark", len(todo), still=True) as advance,
     ):
         for job in todo:
             advance(0, note=f"{job.cell.task} {job.cell.method} {job.kind} {job.row}")
             record = cost_record(job, measure_job(job, subjects[job.cell.key], session, Path(scratch)), session)
-            file.append(record)
+            append(record)
             yield Outcome(record)
             advance()
 

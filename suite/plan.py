@@ -169,17 +169,6 @@ def with_bases(cells: Iterable[Cell], needed: Callable[[Cell], bool] = lambda ce
     return tuple(found.values())
 
 
-def waves(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """The cells in groups that may be run side by side: whatever one of them starts from is in an earlier group."""
-    groups: dict[int, list[Cell]] = {}
-    for cell in cells:
-        depth, base = 0, cell.base
-        while base is not None:
-            depth, base = depth + 1, base.base
-        groups.setdefault(depth, []).append(cell)
-    return [groups[depth] for depth in sorted(groups)]
-
-
 def standing(records: Iterable[Record]) -> dict[tuple[str, str, str], Record]:
     """The newest fresh `ok` accuracy record by (cell, kind, device): what need not be run again."""
     found: dict[tuple[str, str, str], Record] = {}

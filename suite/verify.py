@@ -336,8 +336,8 @@ def _floor(record: Record, found: Sequence[Record]) -> float:
 
 def _keep(job: Job, measured: Measurement, session: Session) -> None:
     machine.write_machine(session.places.results)
-    with session.file() as file:
-        file.append(execute.cost_record(job, measured, session))
+    with session.files() as append:
+        append(execute.cost_record(job, measured, session))
 
 
 def _verdict(

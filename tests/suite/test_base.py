@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from suite import artifacts, cli, execute, plan, registry, run
+from suite import artifacts, cli, execute, isolate, plan, registry, run
 from suite.errors import UsageError
 from suite.execute import Session
 from suite.options import cells_of
@@ -97,7 +97,9 @@ def test_base_comes_before_what_starts_from_it() -> None:
     outer = Cell("tiny", "global-unstructured", complete("global-unstructured", base="from-scratch"), 0, "smoke")
     assert [cell.key for cell in plan.with_bases([outer, inner])] == [inner.key, middle.key, outer.key]
     assert plan.with_bases([outer], lambda cell: False) == (outer,)
-    assert plan.waves([outer, inner, middle]) == [[inner], [middle], [outer]]
+    waits_for = {cell.key: isolate.needs(isolate.Step(cell)) for cell in (outer, inner, middle)}
+    assert middle.key in waits_for[outer.key] and inner.key in waits_for[middle.key]
+    assert not waits_for[inner.key] & {middle.key, outer.key}
 
 
 def test_freshness_depends_on_the_bases_file() -> None:

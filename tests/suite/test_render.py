@@ -270,7 +270,7 @@ METRICS = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(
     METRICS, st.dictionaries(st.text(max_size=5), SCALARS, max_size=2), st.integers(0, 2),
     st.lists(st.dictionaries(st.sampled_from(["step", "parameters", "val", "x"]), SCALARS), max_size=3),
