@@ -63,7 +63,7 @@ def _parser() -> Parser:
         "bench", _bench, "measure latency, memory and energy of cells (compressing first what is missing)"
     )
     add_cell_options(measured)
-    study = command("study", _study, "run every cell of a paper's table or figure")
+    study = command("study", _study, "run every cell of a paper's table or figure (--task, --method: some of them)")
     study.add_argument("name")
     add_cell_options(study)
     study.add_argument("--bench", action="store_true", help="also measure the costs that its tables ask for")
@@ -130,8 +130,8 @@ def _study(options: argparse.Namespace) -> int:
     from suite.studies import studies
 
     require_profile(options.profile)
-    if options.task or options.method or options.set or options.points != "all":
-        raise UsageError("a study fixes its cells: leave out --task, --method, --set and --points")
+    if options.set or options.points != "all":
+        raise UsageError("a study fixes its cells' settings: leave out --set and --points")
     from suite import comparison, side_by_side, study_plan
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
@@ -141,12 +141,13 @@ def _study(options: argparse.Namespace) -> int:
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
         return 0
     cells = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)
+    cells = study_plan.only(cells, tasks=options.task, methods=options.method)
     from suite import execute
 
     session = session_of(options)
     outcomes = [execute.compress(cells, session, options.executor)]
     if options.bench:
-        rows = study_plan.cost_rows(study, options.device, profile=options.profile)
+        rows = study_plan.cost_rows(study, options.device, profile=options.profile, among=cells)
         outcomes += [execute.benchmark(costly, asked, session, options.executor) for asked, costly in rows.items()]
     return _report(itertools.chain.from_iterable(outcomes), cells, options)
 
@@ -198,7 +199,8 @@ def _plan(options: argparse.Namespace) -> int:
     trained = cost.trained(cells, root)
     listed: list[dict[str, Any]] = []
     for cell in owed if options.missing else cells:
-        state = "fresh" if cell.key not in keys else "stale" if cell.key in known else "owed"
+        stands = (cell.key, "accuracy", options.device) in standing  # and only its model is not stored here
+        state = "fresh" if cell.key not in keys else "again" if stands else "stale" if cell.key in known else "owed"
         alone = trained | {cell.dense.key} - {cell.key}  # the dense model is counted once, in the total
         seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone)
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
@@ -241,13 +243,16 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[An
     names = list(known) if "all" in options.study else options.study
     chosen = [registry.lookup("study", name, known, listing="python -m suite list studies") for name in names]
     cells: dict[str, Cell] = {}
-    costly: dict[Any, dict[str, Cell]] = {}
     for study in chosen:
         every = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)
         cells.update((cell.key, cell) for cell in every)
-        for rows, timed in study_plan.cost_rows(study, options.device, profile=options.profile).items():
-            costly.setdefault(rows, {}).update((cell.key, cell) for cell in timed)
     ordered = sorted(cells.values(), key=lambda cell: cell.method != plan.DENSE)
+    ordered = list(study_plan.only(ordered, tasks=options.task, methods=options.method))
+    costly: dict[Any, dict[str, Cell]] = {}
+    for study in chosen:
+        asked = study_plan.cost_rows(study, options.device, profile=options.profile, among=ordered)
+        for rows, timed in asked.items():
+            costly.setdefault(rows, {}).update((cell.key, cell) for cell in timed)
     return ordered, {rows: list(timed.values()) for rows, timed in costly.items()}
 
 

@@ -14,8 +14,10 @@ from suite.tasks import Recipe
 if TYPE_CHECKING:
     from suite.execute import Job
 
-#: Training MACs a second: VGG16 in bf16, 165 images a second on two cores (Zen 4); a CUDA device is a round guess.
+#: Training MACs a second: VGG16 in bf16, 165 images a second on two cores (Zen 4); the autoencoder in float32, where
+#: the CPU has no bf16, three images a second on one core (Ice Lake). A CUDA device is a round guess.
 MACS_PER_CORE = 75e9
+MACS_PER_FLOAT32_CORE = 37e9
 MACS_PER_GPU = 30e12
 #: Training images, where the data set need not be there to plan.
 TRAINING_IMAGES = {"cifar10": 47_500, "cifar100": 47_500, "digits": 1_259, "carla": 721, "roadscenes": 720}
@@ -91,8 +93,14 @@ def estimate_seconds(cells: Iterable[Cell], device: str, have: frozenset[str] = 
         for each in (cell, cell.dense):
             if each.key not in have:
                 wanted[each.key] = each
-    rate = MACS_PER_GPU if device == "cuda" else MACS_PER_CORE * machine.usable_cores()
-    return sum(training_macs(cell) for cell in wanted.values()) / rate
+    return sum(training_macs(cell) for cell in wanted.values()) / training_rate(device)
+
+
+def training_rate(device: str) -> float:
+    """Training MACs a second on this machine."""
+    if device == "cuda":
+        return MACS_PER_GPU
+    return (MACS_PER_CORE if machine.bf16_is_fast() else MACS_PER_FLOAT32_CORE) * machine.usable_cores()
 
 
 def benchmark_seconds(jobs: Iterable[Job], device: str) -> float:

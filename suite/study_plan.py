@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from suite import plan, registry
 from suite.conditions import is_extra
+from suite.errors import UsageError
 from suite.studies import Quantity, Study
 from suite.subjects import Row
 
@@ -21,19 +22,39 @@ def cells(study: Study, *, seeds: Sequence[int] = (0,), profile: str = "full") -
     )
 
 
-def cost_rows(study: Study, device: str, *, profile: str = "full") -> dict[tuple[Row, ...], list[plan.Cell]]:
+def only(cells: Sequence[plan.Cell], *, tasks: Sequence[str], methods: Sequence[str]) -> tuple[plan.Cell, ...]:
+    """Those of these tasks and methods, where any are named; UsageError, with what there is, where none is left."""
+    known = [*map(registry.task, tasks), *map(registry.method, methods)]
+    found = tuple(
+        cell for cell in cells if (not tasks or cell.task in tasks) and (not methods or cell.method in methods)
+    )
+    if not found:
+        there = sorted({f"{cell.task} by {cell.method}" for cell in cells})
+        named = ", ".join(each.name for each in known)
+        raise UsageError(f"the study has no cell of {named}: it has {', '.join(there)}")
+    return found
+
+
+def cost_rows(
+    study: Study, device: str, *, profile: str = "full", among: Sequence[plan.Cell] | None = None
+) -> dict[tuple[Row, ...], list[plan.Cell]]:
     """The benchmark rows that its tables ask for on `device`, with the cells of seed 0 that take exactly these.
+
+    With `among`, only the rows of those cells.
 
     An INT8 network's row is named as the eager float32 one that `conditions.as_precision` makes it from.
     """
     rows: dict[str, dict[Row, None]] = defaultdict(dict)
     by_key: dict[str, plan.Cell] = {}
+    keys = None if among is None else {each.key for each in among}
     for each in study.quantities:
         if each.kind != "accuracy" and each.device == device:
             row = _row(each)
             if row.precision == "int8":
                 row = replace(row, backend="eager", precision="fp32")
             own = cell(each, profile=profile)
+            if keys is not None and own.key not in keys:
+                continue
             by_key[own.key] = own
             rows[own.key][row] = None
     found: dict[tuple[Row, ...], list[plan.Cell]] = defaultdict(list)

@@ -39,13 +39,23 @@ def test_other_ways_of_saying_how_long() -> None:
 
 def test_each_dense_model_is_counted_once_and_not_if_it_is_there() -> None:
     cells = [cell("global-unstructured", epochs=0, sparsity=share) for share in (0.5, 0.9)]
-    rate = cost.MACS_PER_CORE * machine.usable_cores()
+    rate = cost.training_rate("cpu")
     dense = cells[0].dense
     assert cost.estimate_seconds(cells, "cpu") == pytest.approx(cost.training_macs(dense) / rate)
     assert cost.estimate_seconds(cells, "cpu", frozenset({dense.key})) == 0
     assert cost.estimate_seconds([*cells, cell("dense", seed=1)], "cpu") == pytest.approx(
         2 * cost.training_macs(dense) / rate
     )
+
+
+@pytest.mark.parametrize(("fast", "rate"), [(True, cost.MACS_PER_CORE), (False, cost.MACS_PER_FLOAT32_CORE)])
+def test_cpu_without_bf16_trains_at_the_rate_of_float32(
+    fast: bool, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "bf16_is_fast", lambda: fast)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    assert cost.training_rate("cpu") == 4 * rate
+    assert cost.training_rate("cuda") == cost.MACS_PER_GPU
 
 
 def test_benchmark_is_counted_job_by_job_as_it_will_be_measured() -> None:

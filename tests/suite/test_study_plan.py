@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from suite import cli, study_plan
+from suite import cli, plan, records, registry, study_plan
 from suite.conditions import as_precision, standard_rows
 from suite.plan import DENSE
+from suite.records import Record
 from suite.studies import Quantity, studies
 
 NAMES = sorted(studies())
@@ -71,3 +74,38 @@ def test_plan_says_what_a_study_owes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out)["rows_owed"] > 0
     assert cli.main([*given, "--study", "fig4a-l1"]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_study_is_narrowed_to_a_task_or_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["plan", "--missing", "--json", "--results", str(tmp_path), "--artifacts", str(tmp_path), "--study"]
+
+    def told(*words: str) -> dict[str, Any]:
+        assert cli.main([*given, *words]) == 0
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    whole = told("table1-vgg-cost")
+    some = told("table1-vgg-cost", "--method", "l1-three-stage")
+    assert [cell["arguments"].split()[3] for cell in some["cells"]] == ["l1-three-stage"]
+    assert 0 < some["rows_owed"] < whole["rows_owed"]
+    assert told("table1-vgg-cost", "--method", DENSE)["rows_owed"] == 0
+    narrow = told("alpha-schedules", "--task", "autoencoder-carla")
+    assert {cell["arguments"].split()[1] for cell in narrow["cells"]} == {"autoencoder-carla"}
+    assert cli.main([*given, "fig4a-l1-curve", "--task", "autoencoder-carla"]) == 2
+    assert "no cell of autoencoder-carla: it has vgg16-cifar10 by dense" in capsys.readouterr().err
+
+
+def test_base_whose_record_stands_and_whose_model_is_gone_is_to_be_made_again(
+    tmp_path: Path, make_record: Callable[..., Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = plan.Cell("vgg16-digits", "l1-three-stage", registry.method("l1-three-stage").complete({}), 0, "smoke")
+    record = make_record(task=base.task, method=base.method, hyperparameters=base.hyperparameters, cell=base.key,
+                   freshness=base.freshness, profile="smoke")  # fmt: skip
+    folder = tmp_path / "results" / record.machine
+    folder.mkdir(parents=True)
+    (folder / f"{record.run}.jsonl").write_bytes(records.encode(record))
+    asked = ["plan", "--json", "--profile", "smoke", "--task", "vgg16-digits", "--method", "from-scratch", "--set",
+             "base=l1-three-stage", "--results", str(tmp_path / "results"), "--artifacts", str(tmp_path)]  # fmt: skip
+    assert cli.main(asked) == 0
+    states = {cell["arguments"].split()[3]: cell["state"] for cell in json.loads(capsys.readouterr().out)["cells"]}
+    assert states == {"l1-three-stage": "again", "from-scratch": "owed"}
