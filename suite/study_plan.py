@@ -24,14 +24,13 @@ def cells(study: Study, *, seeds: Sequence[int] = (0,), profile: str = "full") -
 
 def only(cells: Sequence[plan.Cell], *, tasks: Sequence[str], methods: Sequence[str]) -> tuple[plan.Cell, ...]:
     """Those of these tasks and methods, where any are named; UsageError, with what there is, where none is left."""
-    known = [*map(registry.task, tasks), *map(registry.method, methods)]
+    named = [registry.task(name).name for name in tasks] + [registry.method(name).name for name in methods]
     found = tuple(
         cell for cell in cells if (not tasks or cell.task in tasks) and (not methods or cell.method in methods)
     )
     if not found:
         there = sorted({f"{cell.task} by {cell.method}" for cell in cells})
-        named = ", ".join(each.name for each in known)
-        raise UsageError(f"the study has no cell of {named}: it has {', '.join(there)}")
+        raise UsageError(f"the study has no cell of {', '.join(named)}: it has {', '.join(there)}")
     return found
 
 

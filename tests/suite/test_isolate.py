@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +23,7 @@ from suite.isolate import Step
 from suite.plan import Cell
 from suite.progress import Progress
 
+ROOT = Path(__file__).parents[2]
 QUIET = Progress(silent=True)
 TinyCell = Callable[..., Cell]
 #: Seconds; on an idle machine each step takes one or two.
@@ -191,6 +194,19 @@ def test_only_what_the_cells_need_is_imported_before_they_are_forked(tiny_cell: 
     assert slow <= set(modules)
     for name in modules:
         importlib.import_module(name)
+    program = """
+        import importlib, sys
+        for name in sys.argv[1:]: importlib.import_module(name)
+        import torch
+        from suite import complexity, registry
+        network, known = registry.build_model("vgg16", {"classes": 10, "width": 0.25}), set(sys.modules)
+        torch.optim.SGD(network.parameters(), lr=0.1).zero_grad()
+        complexity.macs(network, (3, 32, 32))
+        print(len(set(sys.modules) - known))
+    """
+    words = [sys.executable, "-c", textwrap.dedent(program), *isolate.preload([digits])]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 20, "a cell's process imports modules that all of them import (it was 814)"
 
 
 def test_honest_runs_end_long_before_their_limit() -> None:
