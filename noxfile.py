@@ -104,7 +104,7 @@ def torture(session: nox.Session) -> None:
 @nox.session(name="bench-self")
 def bench_self(session: nox.Session) -> None:
     """What the harness itself costs, against its budgets; with `-- --quickstart` the quickstart too, phase by phase."""
-    install(session)
+    install(session, "dask")
     options = list(session.posargs)
     if "--quickstart" in options:
         options.insert(options.index("--quickstart") + 1, json.dumps(quickstart_commands([])))

@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import resource
+import socket
 import statistics
 import subprocess
 import sys
@@ -168,6 +169,92 @@ def children(folder: Path) -> Iterator[Figure]:
     yield Figure("each further child process", statistics.median(others), "s", budget=0.5)
 
 
+# ------------------------------------------------------------------------------------------------------ many machines
+
+
+CELLS = """
+import sys, time
+from pathlib import Path
+from suite import data, execute, plan, registry, run
+from suite.progress import Progress
+if __name__ == "__main__":
+    folder, executor, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    places = run.Places(data.default_root(), folder / "artifacts", folder / "results")
+    session = execute.Session(places, "cpu", run.provenance(), Progress(silent=True))
+    method = registry.method("global-unstructured")
+    settings = [method.complete({"sparsity": (each + 1) / (count + 2), "epochs": 0}) for each in range(count + 1)]
+    first, *others = [plan.Cell("vgg16-digits", method.name, each, 0, "smoke") for each in settings]
+    list(execute.compress([first], session, executor))  # trains the dense model, and imports everything
+    started, used = time.perf_counter(), time.process_time()
+    done = list(execute.compress(others, session, executor))
+    print((time.perf_counter() - started) / count, (time.process_time() - used) / count)
+    assert all(each.record.status == "ok" for each in done), [each.record.reason for each in done]
+"""
+
+
+def many_machines(folder: Path, count: int = 40) -> Iterator[Figure]:
+    """What a cell costs more on a Dask worker, on loopback, than in a process here: the time in which it stands still.
+
+    Cells that take next to no time themselves, one at a time, so that nothing hides behind the work of another.
+    """
+    script = folder / "cells.py"
+    script.write_text(CELLS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # as the worker's one thread
+
+    def per_cell(name: str, executor: str) -> tuple[float, float]:
+        done = subprocess.run([sys.executable, script, folder / name, executor, str(count)], cwd=folder,
+                              env=environment, check=True, capture_output=True, text=True)  # fmt: skip
+        seconds, used = map(float, done.stdout.split())
+        return seconds, used
+
+    here, _ = per_cell("here", "local")
+    yield Figure("a cell that trains nothing, here", here, "s")
+    for name, models, budget in (("sees", str(folder / "sees" / "artifacts"), 1.0), ("sent", str(folder / "own"), 2.0)):
+        with dask(folder, PRUNEMARK_ARTIFACTS=models) as executor:
+            seconds, used = per_cell(name, executor)
+        yield Figure(f"more on a Dask worker that {MODELS[name]}", seconds - here, "s", budget)
+        yield Figure("of which the client's own processor", used, "s")
+
+
+MODELS = {"sees": "sees the models", "sent": "is sent its models"}
+
+
+@contextlib.contextmanager
+def dask(folder: Path, **more: str) -> Iterator[str]:
+    """A scheduler and a worker, processes on loopback, as an executor's name."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DASK_TEMPORARY_DIRECTORY": str(folder)} | more
+    address = f"tcp://127.0.0.1:{port}"
+    commands = (["scheduler", "--host", "127.0.0.1", "--port", port],
+                ["worker", address, "--nthreads", "1", "--no-nanny", "--preload", "suite.dask_worker"])  # fmt: skip
+    with open(folder / "dask.log", "ab") as log:
+        started = [subprocess.Popen([sys.executable, "-m", f"distributed.cli.dask_{words[0]}", *words[1:],
+                                     "--no-dashboard"], env=environment, cwd=folder, stdout=log, stderr=log)
+                   for words in commands]  # fmt: skip
+    try:
+        wait_for_scheduler(int(port))
+        yield f"dask:{address}"
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def wait_for_scheduler(port: int, seconds: float = 60) -> None:
+    """Until it listens; the run itself waits for the worker."""
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.1)
+
+
 # -------------------------------------------------------------------------------------------------- records and pages
 
 
@@ -222,7 +309,7 @@ def main() -> int:
     broken = 0
     with tempfile.TemporaryDirectory(prefix="prunemark-") as name:
         folder = Path(name)
-        groups = [measured_pass(), commands(folder), children(folder), records_and_pages(folder)]
+        groups = [measured_pass(), commands(folder), children(folder), many_machines(folder), records_and_pages(folder)]
         if options.quickstart:
             fresh = folder / "quickstart"
             fresh.mkdir()
