@@ -103,10 +103,10 @@ STUDY = Study(
         "Ours are of a network of a quarter of the width and at few epochs a level: the order of the rows is what can "
         "be compared, not their accuracies.",
         "One seed: differences of a point or less say nothing.",
-        "The first rows that were measured (quick profile, seed 0) are step 0.1 with 76.6 %, step 0.5 with 75.5 %, cosine "
-        "with 77.4 % and the jump with 75.3 %, at equal training MACs: two points between the best and the worst, while "
-        "L1 three-stage reaches 77.5 % at half of these MACs. At alpha 0, before the restarts, the jump, whose levels "
-        "lie close together near zero, still had 60 % of the validation images right and the others were at chance; "
-        "the restarts leave nothing of that lead.",
+        "The first rows that were measured (quick profile, seed 0) are step 0.1 with 76.6 %, step 0.5 with 75.5 %, "
+        "cosine with 77.4 % and the jump with 75.3 %, at equal training MACs: two points between the best and the "
+        "worst, while L1 three-stage reaches 77.5 % at half of these MACs. At alpha 0, before the restarts, the jump, "
+        "whose levels lie close together near zero, still had 60 % of the validation images right and the others were "
+        "at chance; the restarts leave nothing of that lead.",
     ),
 )  # fmt: skip

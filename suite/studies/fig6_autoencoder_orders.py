@@ -113,9 +113,10 @@ STUDY = Study(
         "Our frames are others, 721 of three towns to train on, and so is the scale of our loss.",
         "Our merge is exact, so nothing changes after alpha 0.",
         "Times of other machines cannot be compared with ours; their ratio can, within limits.",
-        "Encoder first trains at twice the epochs, by definition. At the quick profile (seed 0) it ended with a loss of "
-        "0.0734, both at once with 0.0748, 2 % more at 42 % of the training MACs; both losses still fell in the last "
-        "restart (0.0660 to 0.0542 on validation data, both at once), so neither had enough epochs. One seed: no verdict.",
+        "Encoder first trains at twice the epochs, by definition. At the quick profile (seed 0) it ended with a loss "
+        "of 0.0734, both at once with 0.0748, 2 % more at 42 % of the training MACs; both losses still fell in the "
+        "last restart (0.0660 to 0.0542 on validation data, both at once), so neither had enough epochs. One seed: no "
+        "verdict.",
     ),
     targets=(
         Target("simultaneously no worse than encoder first: difference of the losses",
