@@ -13,9 +13,10 @@ from typing import Any
 
 from suite import pages, plan, rows, tables
 from suite.charts import Looks
-from suite.leaderboard import CLOSE_POINTS, CLOSE_SHARE, CONTROL, Board, Leaderboard, gain
+from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
 from suite.setups import Setup
+from suite.winners import CLOSE_POINTS, CLOSE_SHARE, gain
 
 #: What the page answers without a script. One point of an accuracy weighs as much as 5 % of a loss.
 TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from suite import plan
-from suite.leaderboard import CONTROL, LARGEST, Board, front, gain
+from suite.leaderboard import CONTROL, LARGEST, Board
 from suite.records import canonical
 from suite.rows import Row
 from suite.setups import Setup
 from suite.tables import TIMES, UNITS, metric_text, setup_text, times
+from suite.winners import front, gain
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 34, 60

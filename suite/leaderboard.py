@@ -21,8 +21,6 @@ from suite.tasks import PROFILES
 CONTROL = "control"
 #: The metric that decides, by a task's objective.
 HEADLINES = {"classification": "top1", "reconstruction": "loss", "generation": "frechet_small"}
-#: "As good as dense" on the overview: one point of an accuracy, or 5 % of any other metric.
-CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
 #: The seeds that DESIGN section 7 asks of the full profile; other profiles owe only the seeds in use.
 FULL_SEEDS = (0, 1, 2)
 #: Every method owes the seeds that any has, up to so many: a stranger's thousands make no millions of missing cells.
@@ -80,19 +78,6 @@ class Tally:
     @property
     def cells(self) -> int:
         return sum(self.by_state.values())
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The best row of a board in one respect; `row` is None where no row qualifies.
-
-    `over_eager`: an INT8 network, compiled, whose speed-up is over the eager dense one.
-    """
-
-    question: str
-    row: Row | None
-    value: float | None
-    over_eager: bool = False
 
 
 @dataclass(frozen=True)
@@ -317,79 +302,6 @@ def _ranked(rows: list[Row], setups: Iterable[Setup], floors: Mapping[Setup, flo
             worst = len(entrants) + 1 - behind
             speeds[key][setup] = replace(m, rank=place, worst=worst, entrants=len(entrants))
     return [replace(row, speeds=speeds[row.key]) for row in rows]
-
-
-# ------------------------------------------------------------------------------------------------- what stands out
-
-
-def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
-    """How many times less `row` costs than dense: its measured `speedup` in `setup`, else dense over own of a metric.
-
-    None for what may not be compared: stale, failed, contended or not measured. Dense itself is 1 by definition.
-    """
-    if row.state != "ok":
-        return None
-    if row.method == plan.DENSE:
-        return 1.0
-    if axis != "speedup":
-        return row.reduction(axis)
-    measurement = row.speeds.get(setup) if setup is not None else None
-    if measurement is None or not measurement.comparable or measurement.interval is None:
-        return None
-    return measurement.metric("speedup")
-
-
-def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...]:
-    """The rows that no other one beats in both the headline metric and `axis`, in order of rising gain.
-
-    A measured speed-up must exceed that of every more accurate row by more than the noise floor: a row that seems a
-    little faster has not been shown to be.
-    """
-    sign = 1 if board.headline.higher_is_better else -1
-    floor = board.floors.get(setup, 0.0) if axis == "speedup" and setup is not None else 0.0
-    points = [
-        (sign * y, x, row)
-        for row in board.rows
-        if (x := gain(row, axis, setup)) is not None and (y := row.mean(board.headline.name)) is not None
-    ]
-    kept: list[Row] = []
-    furthest = 0.0
-    for _, x, row in sorted(points, key=lambda point: point[:2], reverse=True):
-        if x > furthest * (1 + floor):
-            kept.append(row)
-        furthest = max(furthest, x)
-    return tuple(kept)
-
-
-def winners(board: Board) -> tuple[Winner, ...]:
-    """The best rows among those about as good as dense: by measured speed-up, file size and MACs.
-
-    A speed-up counts once its whole interval, widened by the noise floor, lies above 1: 1.01x within 3 % is no win.
-    """
-    dense = board.dense.get(board.headline.name)
-    allowed = CLOSE_POINTS if board.headline.kind == "percent" else CLOSE_SHARE * abs(dense or 0)
-    sign = 1 if board.headline.higher_is_better else -1
-    close = [
-        row
-        for row in board.rows
-        if row.method != plan.DENSE and dense is not None
-        if (mean := row.mean(board.headline.name)) is not None and sign * (dense - mean) <= allowed
-    ]
-    setup = board.setups[0] if board.setups else None
-    found = []
-    for question, axis in (("Fastest", "speedup"), ("Smallest file", "size_bytes_compressed"), ("Fewest MACs", "macs")):
-        gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
-        if axis == "speedup" and setup is not None:
-            gains = [(x, row) for x, row in gains if _is_faster(row, setup, board.floors.get(setup, 0.0))]
-        value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
-        compiled = axis == "speedup" and row is not None and setup is not None and row.speeds[setup].over_eager
-        found.append(Winner(question, row, value, compiled))
-    return tuple(found)
-
-
-def _is_faster(row: Row, setup: Setup, floor: float) -> bool:
-    interval = row.speeds[setup].interval
-    return interval is not None and interval[0] > 1 + floor
 
 
 def tally(board: Board, method: str) -> Tally:

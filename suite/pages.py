@@ -16,13 +16,14 @@ from suite import charts, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
 from suite.columns import Column, columns, facets, own_setup, setup_facets
 from suite.errors import SuiteError
-from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, Winner, front, gain, tally, winners
+from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, tally
 from suite.records import Record
 from suite.registry import Method
 from suite.rows import Row
 from suite.setups import Setup
 from suite.sources import spell
 from suite.tables import Entry, Line, visible
+from suite.winners import Winner, front, gain, winners
 
 #: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
 FIRST_ROWS = 50

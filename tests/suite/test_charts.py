@@ -13,6 +13,7 @@ import pytest
 from suite import charts, columns, leaderboard, plan, registry, rows, tables
 from suite.leaderboard import Board
 from suite.records import Record
+from suite.winners import winners
 
 TASK = "autoencoder-roadscenes"
 STYLE = Path(__file__).parents[2] / "site" / "style.css"
@@ -73,8 +74,8 @@ def test_a_loss_is_compared_in_its_own_unit_and_in_percent(lossy: Callable[..., 
 
 
 def test_as_good_as_dense_is_within_five_percent_of_its_loss(lossy: Callable[..., Board]) -> None:
-    assert leaderboard.winners(lossy(0.2099))[2].row is not None
-    assert leaderboard.winners(lossy(0.2101))[2].row is None
+    assert winners(lossy(0.2099))[2].row is not None
+    assert winners(lossy(0.2101))[2].row is None
 
 
 def test_a_family_has_a_shape_and_its_methods_have_colours() -> None:

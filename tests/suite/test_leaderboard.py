@@ -88,8 +88,8 @@ def accuracy(top1: float, dense: float = 0.94, parameters: int = 250, macs: int 
     }
 
 
-@pytest.fixture
-def bench(install: Callable[..., Path], make_record: Make) -> Bench:
+@pytest.fixture(name="bench")
+def make_bench(install: Callable[..., Path], make_record: Make) -> Bench:
     install(methods=METHODS)
     return Bench(make_record)
 
@@ -318,60 +318,6 @@ def test_profiles_and_data_sets_are_boards_of_their_own(bench: Bench) -> None:
 def test_the_headline_setup_comes_first(bench: Bench) -> None:
     others = [bench.speed(2, conditions=each) for each in (LARGE, {**HOT, "cache": "cold"})]
     assert [setup.headline for setup in board(bench(), *others, bench.speed(2)).setups] == [True, False, False]
-
-
-# ----------------------------------------------------------------------------------------------------- what stands out
-
-
-def test_the_front_leaves_out_what_another_row_beats_in_both(bench: Bench) -> None:
-    records = [
-        bench(hyperparameters=keep(k), metrics=accuracy(top1, macs=macs))
-        for k, top1, macs in ((0.1, 0.92, 200), (0.2, 0.91, 250), (0.3, 0.80, 100))
-    ]
-    found = board(*records)
-    assert [each.hyperparameters["keep"] for each in leaderboard.front(found, "macs")] == [0.1, 0.3]
-
-
-def test_a_lead_within_the_noise_floor_is_no_place_on_the_front(bench: Bench) -> None:
-    def kept(floor: float) -> list[Any]:
-        accurate, quick = keep(0.1), keep(0.2)
-        found = board(
-            bench(hyperparameters=accurate, metrics=accuracy(0.92)),
-            bench(hyperparameters=quick, metrics=accuracy(0.90)),
-            bench.speed(2.0, hyperparameters=accurate),
-            bench.speed(2.02, hyperparameters=quick),
-            bench.noise(floor),
-        )
-        return [each.hyperparameters["keep"] for each in leaderboard.front(found, "speedup", found.setups[0])]
-
-    assert kept(0.0) == [0.1, 0.2]
-    assert kept(0.02) == [0.1]
-
-
-def test_winners_are_about_as_good_as_dense(bench: Bench) -> None:
-    good, bad = keep(0.1), keep(0.2)
-    found = board(
-        bench(hyperparameters=good, metrics=accuracy(0.935, macs=200)),
-        bench(hyperparameters=bad, metrics=accuracy(0.5, macs=10)),
-        bench.speed(1.8, hyperparameters=good),
-        bench.speed(9.0, hyperparameters=bad),
-    )
-    fastest, _, fewest = leaderboard.winners(found)
-    assert (fastest.value, fewest.value) == (1.8, 2.0)
-    assert fastest.row is not None and fastest.row.hyperparameters["keep"] == 0.1
-
-
-def test_a_speed_up_within_the_noise_floor_wins_nothing(bench: Bench) -> None:
-    def fastest(floor: float) -> float | None:
-        records = (bench(metrics=accuracy(0.935)), bench.speed(1.03), bench.noise(floor))
-        return leaderboard.winners(board(*records))[0].value
-
-    assert fastest(0.0) == 1.03
-    assert fastest(0.05) is None
-
-
-def test_nobody_wins_where_nothing_is_close_to_dense(bench: Bench) -> None:
-    assert all(each.row is None for each in leaderboard.winners(board(bench(metrics=accuracy(0.5)))))
 
 
 def test_the_tally_counts_every_planned_cell(bench: Bench) -> None:

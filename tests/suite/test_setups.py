@@ -14,6 +14,7 @@ from suite.records import Record
 from suite.rows import Row
 from suite.setups import Setup
 from suite.tables import Line
+from suite.winners import gain, winners
 
 METHODS = {
     "ints": '''
@@ -133,7 +134,7 @@ def test_it_stands_beside_rows_of_the_same_machine_and_threads_alone(make: Make,
 def test_without_an_interval_over_eager_there_is_a_number_and_no_rank(make: Make) -> None:
     found = measured(make, speed(make, "ints", 2.0, INT8, speedup_over_eager=3.0))
     (setup,) = found.setups
-    assert row(found).speeds[setup].rank is None and leaderboard.gain(row(found), "speedup", setup) is None
+    assert row(found).speeds[setup].rank is None and gain(row(found), "speedup", setup) is None
     assert line(found).entry("speedup").sub.startswith("no interval")
 
 
@@ -195,7 +196,7 @@ def test_the_headline_setup_is_not_an_int8_one() -> None:
 
 def test_a_fastest_row_that_is_compiled_is_said_to_be(make: Make) -> None:
     found = measured(make, speed(make, "ints", 2.0, INT8, **OVER_EAGER))
-    fastest = leaderboard.winners(found)[0]
+    fastest = winners(found)[0]
     assert fastest.row is not None and (fastest.row.method, fastest.value, fastest.over_eager) == ("ints", 3.0, True)
-    fastest = leaderboard.winners(measured(make))[0]
+    fastest = winners(measured(make))[0]
     assert fastest.row is not None and (fastest.row.method, fastest.over_eager) == ("cuts", False)

@@ -1,0 +1,96 @@
+"""What stands out on a board: how much less a row costs than dense, the front, the winners. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from suite import plan
+from suite.leaderboard import Board
+from suite.rows import Row
+from suite.setups import Setup
+
+#: "As good as dense" on the overview: one point of an accuracy, or 5 % of any other metric.
+CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best row of a board in one respect; `row` is None where no row qualifies.
+
+    `over_eager`: an INT8 network, compiled, whose speed-up is over the eager dense one.
+    """
+
+    question: str
+    row: Row | None
+    value: float | None
+    over_eager: bool = False
+
+
+def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
+    """How many times less `row` costs than dense: its measured `speedup` in `setup`, else dense over own of a metric.
+
+    None for what may not be compared: stale, failed, contended or not measured. Dense itself is 1 by definition.
+    """
+    if row.state != "ok":
+        return None
+    if row.method == plan.DENSE:
+        return 1.0
+    if axis != "speedup":
+        return row.reduction(axis)
+    measurement = row.speeds.get(setup) if setup is not None else None
+    if measurement is None or not measurement.comparable or measurement.interval is None:
+        return None
+    return measurement.metric("speedup")
+
+
+def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...]:
+    """The rows that no other one beats in both the headline metric and `axis`, in order of rising gain.
+
+    A measured speed-up must exceed that of every more accurate row by more than the noise floor: a row that seems a
+    little faster has not been shown to be.
+    """
+    sign = 1 if board.headline.higher_is_better else -1
+    floor = board.floors.get(setup, 0.0) if axis == "speedup" and setup is not None else 0.0
+    points = [
+        (sign * y, x, row)
+        for row in board.rows
+        if (x := gain(row, axis, setup)) is not None and (y := row.mean(board.headline.name)) is not None
+    ]
+    kept: list[Row] = []
+    furthest = 0.0
+    for _, x, row in sorted(points, key=lambda point: point[:2], reverse=True):
+        if x > furthest * (1 + floor):
+            kept.append(row)
+        furthest = max(furthest, x)
+    return tuple(kept)
+
+
+def winners(board: Board) -> tuple[Winner, ...]:
+    """The best rows among those about as good as dense: by measured speed-up, file size and MACs.
+
+    A speed-up counts once its whole interval, widened by the noise floor, lies above 1: 1.01x within 3 % is no win.
+    """
+    dense = board.dense.get(board.headline.name)
+    allowed = CLOSE_POINTS if board.headline.kind == "percent" else CLOSE_SHARE * abs(dense or 0)
+    sign = 1 if board.headline.higher_is_better else -1
+    close = [
+        row
+        for row in board.rows
+        if row.method != plan.DENSE and dense is not None
+        if (mean := row.mean(board.headline.name)) is not None and sign * (dense - mean) <= allowed
+    ]
+    setup = board.setups[0] if board.setups else None
+    found = []
+    for question, axis in (("Fastest", "speedup"), ("Smallest file", "size_bytes_compressed"), ("Fewest MACs", "macs")):
+        gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
+        if axis == "speedup" and setup is not None:
+            gains = [(x, row) for x, row in gains if _is_faster(row, setup, board.floors.get(setup, 0.0))]
+        value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
+        compiled = axis == "speedup" and row is not None and setup is not None and row.speeds[setup].over_eager
+        found.append(Winner(question, row, value, compiled))
+    return tuple(found)
+
+
+def _is_faster(row: Row, setup: Setup, floor: float) -> bool:
+    interval = row.speeds[setup].interval
+    return interval is not None and interval[0] > 1 + floor
