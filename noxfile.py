@@ -91,7 +91,9 @@ def tests(session: nox.Session) -> None:
     one_thread = {"OMP_NUM_THREADS": "1"}  # two processes of two threads each slow one another tenfold
     beside = ["-n", "auto", "--dist", "loadfile"] if session.virtualenv.venv_backend != "none" else []
     session.run(*pytest, "-m", "not timed", *beside, env=one_thread, success_codes=[0, nothing_to_do])
-    session.run(*pytest, "-m", "timed", success_codes=[0, nothing_to_do])
+    # what the machine's other guests disturb is asked again a little later; what is wrong stays wrong
+    again = ["--reruns", "2", "--reruns-delay", "5", "--only-rerun", "AssertionError"]
+    session.run(*pytest, "-m", "timed", *again, success_codes=[0, nothing_to_do])
 
 
 @nox.session
