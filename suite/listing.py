@@ -148,6 +148,8 @@ class Standing:
     def __str__(self) -> str:
         if self.state == "measured":
             return f"measured: {', '.join(self.profiles)}"
+        if self.state == "untried":
+            return "not measured yet"
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
