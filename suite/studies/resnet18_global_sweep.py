@@ -130,8 +130,8 @@ STUDY = Study(
         "Times are of another processor; their ratios can be compared.",
         "The quick profile of model 1 (seed 0) trains 12 epochs where the report trains 80: 77.2 %, not 90.8. Its "
         "curve has the report's shape: within a quarter of a point of dense up to 0.2, 1.6 points below it at 0.4 "
-        "(report: 2.7), 10 at 0.55 (14), 21 at 0.65 (51), 53 at 0.8 (74). It took 0.98 to 1.04 times dense's time at "
-        "every ratio, with a noise floor of 2.9 %: no ratio is faster.",
+        "(report: 2.7), 10 at 0.55 (14), 21 at 0.65 (51), 53 at 0.8 (74). The measured speed-up is 0.98 to 1.04 at "
+        "every ratio, with a noise floor of 2.9 %: none is faster.",
     ),
     targets=(
         Target("ResNet18 dense", Quantity(OURS, "dense", "top1"), "fraction", at_least=0.95),
