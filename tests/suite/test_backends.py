@@ -99,7 +99,7 @@ def test_row_of_a_backend_is_measured_against_the_dense_network_in_it(
 @pytest.mark.parametrize("backend", ["compile", "onnxruntime"])
 def test_int8_row_names_the_kernels_it_called(backend: str, folders: Mapping[str, Path], scratch: Path) -> None:
     require_compiler()
-    found = measured(folders, Row(64, 1, backend, "int8"), scratch)  # compiled once for this and the next test
+    found = measured(folders, Row(64, 1, backend, "int8"), scratch)  # its kernels serve the next test too
     assert (found.status, found.reason) == ("ok", None)
     called, _, layers, _ = found.notes["int8_kernels"].split()
     assert int(layers) == 14 and int(called) >= 13

@@ -38,7 +38,7 @@ def test_every_method_meets_every_task() -> None:
     assert set(found) == set(registry.catalogue().methods)
     assert all(set(tasks) == set(registry.tasks()) for tasks in found.values())
     assert {each for tasks in found.values() for each in tasks.values()} == {Standing("untried")}
-    assert str(Standing("untried")) == "not measured yet", "as the overview's table says it"
+    assert str(Standing("untried")) == "not measured yet"
 
 
 def test_what_is_measured_names_profiles_and_machines(one: Make) -> None:
