@@ -20,6 +20,8 @@ def number_text(unit: Unit, value: float | None) -> str:
         return tables.NOTHING
     if unit == "fraction":
         return f"{tables.percent(value)} %"
+    if unit == "points":
+        return f"{tables.signed(value)} points"
     written = {"seconds": tables.duration, "bytes": tables.size, "count": tables.count, "factor": tables.times,
                "number": tables.number}  # fmt: skip
     return written[unit](value)
@@ -28,7 +30,7 @@ def number_text(unit: Unit, value: float | None) -> str:
 def reported_text(line: Line, number: Number) -> str:
     """The source's number as the source would write it: its own text, or its own units (bytes in GB, not GiB)."""
     if number.printed or number.reported is None or line.unit != "bytes":
-        return number.printed or number_text(line.unit, number.reported)
+        return number.printed or number_text(line.unit_of(number), number.reported)
     size, unit = (number.reported / 1e9, "GB") if number.reported >= 1e9 else (number.reported / 1e6, "MB")
     return f"{size:.4g} {unit}"
 
@@ -50,7 +52,7 @@ def measured_text(unit: Unit, found: Found | None) -> str:
         return found.state
     text = number_text(unit, found.value)
     if found.deviation is not None:
-        text += f" ± {number_text(unit, found.deviation)}"
+        text += f" ± {number_text(unit, found.deviation).lstrip('+')}"
     if found.low is not None and found.high is not None:
         text += f" [{found.low:.2f}, {found.high:.2f}]"
     remarks = [word for word, said in ((found.profile or "", "full"), (found.state, "ok")) if word not in ("", said)]
@@ -95,7 +97,7 @@ def _table(filled: FilledTable) -> Iterator[str]:
                 continue
             paper = reported_text(line, place.number)
             difference = difference_text(line, place)
-            ours = measured_text(line.unit, place.found) + (f"  {difference}" if difference else "")
+            ours = measured_text(line.unit_of(place.number), place.found) + (f"  {difference}" if difference else "")
             yield f"    {column:{width}}  paper {paper:>14}  ours {ours}".rstrip()
     for note in filled.table.notes:
         yield from textwrap.wrap(f"note: {note}", WIDTH, initial_indent="  ", subsequent_indent="  ")

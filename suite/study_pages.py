@@ -13,7 +13,7 @@ from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSerie
 from suite.errors import SuiteError
 from suite.records import Record
 from suite.setups import STATES, State
-from suite.studies import Study, Unit
+from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
     """A study's page from its comparison."""
     grids = tuple(
         (each.table.title, each.table.columns,
-         tuple((line.label, tuple(_place(place, line.unit, cells) for place in places)) for line, places in each.lines),
+         tuple((line.label, tuple(_place(place, line, cells) for place in places)) for line, places in each.lines),
          each.table.notes)
         for each in filled.tables
     )  # fmt: skip
@@ -115,9 +115,11 @@ def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
 
 
 def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
-    """A value in the units that papers use: percent, ms, decimal MB, M."""
+    """A value in the units that papers use: percent, ms, decimal MB, M; a difference of percents in points."""
     if value is None:
         return tables.NOTHING
+    if unit == "points":
+        return f"{tables.signed(value)} points"
     if unit == "fraction":
         return f"{tables.minus(f'{100 * value:.{digits}g}')}\u202f%"
     if unit == "seconds":
@@ -131,8 +133,9 @@ def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
     return tables.minus(f"{value:.{digits}g}") + (f"\u202f{unit_name}" if unit_name else "")
 
 
-def _place(place: FilledNumber, unit: Unit, cells: Set[str]) -> Place:
+def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:
     number, found = place.number, place.found
+    unit = line.unit_of(number)
     return Place(
         reported=number.printed or ("" if number.reported is None else spelled(number.reported, unit)),
         ours="" if found is None else spelled(found.value, unit),
@@ -150,13 +153,13 @@ def _doubt(found: Found, unit: Unit) -> str:
         return ""
     if found.low is not None and found.high is not None:
         return f"{spelled(found.low, unit)} to {spelled(found.high, unit)}"
-    return "" if found.deviation is None else f"± {spelled(found.deviation, unit, 2)}, {found.seeds} seeds"
+    return "" if found.deviation is None else f"± {spelled(found.deviation, unit, 2).lstrip('+')}, {found.seeds} seeds"
 
 
 def _deviation(place: FilledNumber, unit: Unit) -> str:
     if place.difference is None:
         return ""
-    if unit == "fraction":
+    if unit in ("fraction", "points"):
         return f"{tables.signed(place.difference)} points"
     return tables.relative(place.difference, place.number.reported)
 

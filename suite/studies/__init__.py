@@ -19,8 +19,9 @@ from suite.records import Scalar
 #: `over-dense`, `less-dense`: value / dense value, value - dense value; `over-start`: value / that of the curve's first
 #: point; `mean`: of a latency record's samples, where the record's own value is their median.
 Form = Literal["value", "complement", "over-dense", "less-dense", "over-start", "mean"]
-#: What a number is, in base units: a fraction of one, seconds, bytes, a count, a factor (2 is twice), a plain number.
-Unit = Literal["fraction", "seconds", "bytes", "count", "factor", "number"]
+#: What a number is, in base units: a fraction of one, a difference of two fractions (`points`, shown a hundredfold),
+#: seconds, bytes, a count, a factor (2 is twice), a plain number.
+Unit = Literal["fraction", "points", "seconds", "bytes", "count", "factor", "number"]
 #: The hyperparameters of a cell that are not default.
 Setting = Mapping[str, Any]
 #: The rows that most papers ask for: one image at a time.
@@ -82,6 +83,11 @@ class Line:
     unit: Unit
     numbers: tuple[Number, ...]
     better: Literal["higher", "lower"] | None = None
+
+    def unit_of(self, number: Number) -> Unit:
+        """The line's unit; points where the number is a difference of the line's fractions."""
+        less = number.by is not None and number.by.form == "less-dense"
+        return "points" if less and self.unit == "fraction" else self.unit
 
 
 @dataclass(frozen=True)

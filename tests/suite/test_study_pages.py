@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from suite import comparison, plan, study_pages
+from suite import comparison, plan, side_by_side, study_pages
 from suite.records import Record
 from suite.studies import Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
 
@@ -47,6 +47,26 @@ def test_ours_stands_beside_the_sources_own_words(page: Callable[..., study_page
     assert first.cell and second.reported == "50\u202f%" and second.found is None and second.ours == ""
 
 
+def test_what_was_lost_of_the_original_is_told_in_points(make_record: Callable[..., Record]) -> None:
+    lost = Number(None, Quantity(TASK, METHOD, "top1", {"channel_ratio": 0.5}, form="less-dense"))
+    asked = Study("lost", "Lost", "a paper", (), (Table("t", ("c",), (Line("accuracy", "fraction", (lost,)),)),),
+                  targets=(Target("little", lost.by, "points", at_least=-0.01),) if lost.by else ())  # fmt: skip
+    hyperparameters = comparison.cell(TOP1).hyperparameters
+    records = [
+        make_record(task=TASK, method=METHOD, hyperparameters=hyperparameters, profile="full", seed=seed,
+                    metrics={"top1": top1, "dense_top1": 0.92}, freshness=plan.current_freshness(TASK, METHOD))
+        for seed, top1 in enumerate((0.84, 0.82))
+    ]  # fmt: skip
+    (made,) = study_pages.study_pages([asked], records, set())
+    place = made.grids[0][2][0][1][0]
+    assert (place.ours, place.doubt) == ("\u22129.00 points", "\u00b1 1.41 points, 2 seeds")
+    assert (made.aims[0].bound, made.aims[0].ours, made.aims[0].met) == (
+        "at least \u22121.00 points", "\u22129.00 points", False)  # fmt: skip
+    told = "\n".join(side_by_side.lines(comparison.compare(asked, comparison.index(records))))
+    assert "ours \u22129.00 points \u00b1 1.41 points" in told
+    assert "at least \u22121.00 points: \u22129.00 points, missed" in told
+
+
 def test_what_is_missing_has_the_command_that_measures_it(page: Callable[..., study_pages.StudyPage]) -> None:
     made = page()
     place = made.grids[0][2][0][1][0]
@@ -80,7 +100,8 @@ def test_a_study_of_what_this_checkout_lacks_is_left_out(caplog: pytest.LogCaptu
     "value,unit,text",
     [(0.2296, "fraction", "22.96\u202f%"), (0.0416, "seconds", "41.6\u202fms"), (58.66e6, "bytes", "58.66\u202fMB"),
      (6.4e6, "count", "6.4\u202fM"), (9, "count", "9"), (12, "bytes", "12\u202fB"), (3.217, "factor", "3.22\u00d7"),
-     (-0.31, "number", "\u22120.31"), (None, "bytes", "\u2013")],
+     (-0.31, "number", "\u22120.31"), (-0.0909, "points", "\u22129.09 points"), (0.002, "points", "+0.20 points"),
+     (None, "bytes", "\u2013")],
 )  # fmt: skip
 def test_numbers_are_spelled_as_papers_do(value: float | None, unit: Any, text: str) -> None:
     assert study_pages.spelled(value, unit) == text
