@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,36 @@ from suite.bench import Row, Subject
 from suite.errors import SuiteError, Unsupported
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = {"classes": 10, "width": 0.125}
+Folders = Callable[[str, str], Path]
+#: A network for each backend: four convolutions, which are compiled in a third of the time of VGG16's fourteen layers;
+#: ONNX Runtime has no INT8 kernel for what follows them there.
+NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "compile": ("dcgan", {"part": "discriminator", "width": 0.25}),
+    "onnxruntime": ("vgg16", {"classes": 10, "width": 0.125}),
+}
+LAYERS = {"compile": 4, "onnxruntime": 14}
 SHAPE = (3, 32, 32)
 IMAGES = artifacts.random_input(2, SHAPE).contiguous(memory_format=torch.channels_last)
 
 
-def network() -> nn.Module:
+def network(backend: str = "onnxruntime") -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return registry.build_model("vgg16", OPTIONS).eval()
+        return registry.build_model(*NETWORKS[backend]).eval()
 
 
-def stored(model: nn.Module, folder: Path) -> Path:
-    artifacts.save(model, folder, artifacts.describe(model, name="vgg16", options=OPTIONS, input_shape=SHAPE), {})
+def stored(model: nn.Module, folder: Path, backend: str) -> Path:
+    name, options = NETWORKS[backend]
+    artifacts.save(model, folder, artifacts.describe(model, name=name, options=options, input_shape=SHAPE), {})
     return folder
 
 
-@pytest.fixture(scope="module")
-def quantized() -> graphs.GraphNetwork:
-    """The network in INT8, its ranges taken from random images."""
+def quantized(backend: str) -> graphs.GraphNetwork:
+    """The backend's network in INT8, its ranges taken from random images."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    model = network()
+    model = network(backend)
     batch = torch.export.Dim("batch", min=1)
     exported = torch.export.export(model, (IMAGES,), dynamic_shapes=({0: batch},)).module()
     quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
@@ -53,9 +61,16 @@ def quantized() -> graphs.GraphNetwork:
 
 
 @pytest.fixture(scope="module")
-def folders(quantized: graphs.GraphNetwork, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """`folders(backend, precision)`: where the backend's network is stored."""
     root = tmp_path_factory.mktemp("models")
-    return {"fp32": stored(network(), root / "fp32"), "int8": stored(quantized, root / "int8")}
+
+    @functools.cache
+    def folder(backend: str, precision: str) -> Path:
+        model = quantized(backend) if precision == "int8" else network(backend)
+        return stored(model, root / backend / precision, backend)
+
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +89,15 @@ def require_compiler() -> None:
         pytest.skip("no C++ compiler here")
 
 
-def measured(folders: Mapping[str, Path], row: Row, scratch: Path, kind: str = "latency") -> bench.Measurement:
-    subject = Subject("x", compressed=folders[row.precision], dense=folders["fp32"])
+def measured(folders: Folders, row: Row, scratch: Path, kind: str = "latency") -> bench.Measurement:
+    subject = Subject("x", compressed=folders(row.backend, row.precision), dense=folders(row.backend, "fp32"))
     return bench.measure(subject, row, profile="smoke", device="cpu", kind=kind, scratch=scratch)
 
 
 @pytest.mark.timed
 @pytest.mark.parametrize("backend", ["compile", "onnxruntime"])
 def test_row_of_a_backend_is_measured_against_the_dense_network_in_it(
-    backend: str, folders: Mapping[str, Path], scratch: Path
+    backend: str, folders: Folders, scratch: Path
 ) -> None:
     require_compiler()
     found = measured(folders, Row(1, 1, backend), scratch)
@@ -97,29 +112,29 @@ def test_row_of_a_backend_is_measured_against_the_dense_network_in_it(
 
 
 @pytest.mark.parametrize("backend", ["compile", "onnxruntime"])
-def test_int8_row_names_the_kernels_it_called(backend: str, folders: Mapping[str, Path], scratch: Path) -> None:
+def test_int8_row_names_the_kernels_it_called(backend: str, folders: Folders, scratch: Path) -> None:
     require_compiler()
     found = measured(folders, Row(64, 1, backend, "int8"), scratch)  # its kernels serve the next test too
     assert (found.status, found.reason) == ("ok", None)
     called, _, layers, _ = found.notes["int8_kernels"].split()
-    assert int(layers) == 14 and int(called) >= 13
+    assert int(layers) == LAYERS[backend] and int(called) >= LAYERS[backend] - 1
     assert "value_blind_speedup" not in found.notes and float(found.metrics["speedup_over_eager"] or 0) > 0
 
 
-def test_int8_memory_is_measured_compiled(folders: Mapping[str, Path], scratch: Path) -> None:
+def test_int8_memory_is_measured_compiled(folders: Folders, scratch: Path) -> None:
     require_compiler()
     found = measured(folders, Row(64, 1, "compile", "int8"), scratch, kind="memory")
     if found.status == "unsupported":
         pytest.skip(str(found.reason))
-    assert found.status == "ok" and found.notes["int8_kernels"] == "14 of 14 layers"
+    assert found.status == "ok" and found.notes["int8_kernels"] == "4 of 4 layers"
     assert int(found.metrics["peak_bytes"] or 0) > 64 * 3 * 32 * 32 * 4
 
 
-def test_row_of_another_precision_than_the_network_is_refused(folders: Mapping[str, Path], scratch: Path) -> None:
-    subject = Subject("x", compressed=folders["int8"], dense=folders["fp32"])
+def test_row_of_another_precision_than_the_network_is_refused(folders: Folders, scratch: Path) -> None:
+    subject = Subject("x", compressed=folders("onnxruntime", "int8"), dense=folders("onnxruntime", "fp32"))
     found = bench.measure(subject, Row(1, 1), profile="smoke", device="cpu")
     assert found.status == "error" and "computes in int8" in str(found.reason)
-    subject = Subject("x", compressed=folders["fp32"], dense=folders["fp32"])
+    subject = Subject("x", compressed=folders("onnxruntime", "fp32"), dense=folders("onnxruntime", "fp32"))
     for kind in ("latency", "memory"):
         row = Row(1, 1, "onnxruntime", "int8")
         found = bench.measure(subject, row, profile="smoke", device="cpu", kind=kind, scratch=scratch)
@@ -137,11 +152,11 @@ class Broken(nn.Module):
         return images * 2
 
 
-def test_compiled_network_is_not_compiled_again_and_leaves_no_process(tmp_path: Path) -> None:
+def test_compiled_network_is_not_compiled_again_and_leaves_no_process(scratch: Path) -> None:
     require_compiler()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4)).eval()
-    with torch.inference_mode(), backends.compiling(tmp_path):
+    with torch.inference_mode(), backends.compiling(scratch):
         compiled, kernels = backends.compile_network(model, IMAGES)
         assert torch.allclose(compiled(IMAGES), model(IMAGES), atol=1e-5)  # type: ignore[arg-type]
         with pytest.raises(RuntimeError, match=r"(?i)recompil"):
@@ -210,8 +225,8 @@ def test_simulation_is_unsupported() -> None:
         assert Kernels(called, layers).check() == Kernels(called, layers)
 
 
-def test_int8_layers_are_weights_not_scales(quantized: graphs.GraphNetwork) -> None:
-    assert backends.int8_layers(quantized) == 14 and backends.int8_layers(network()) == 0
+def test_int8_layers_are_weights_not_scales() -> None:
+    assert backends.int8_layers(quantized("compile")) == 4 and backends.int8_layers(network("compile")) == 0
 
 
 def test_other_outputs_are_an_error() -> None:
