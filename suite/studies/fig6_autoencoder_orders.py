@@ -37,7 +37,7 @@ STUDY = Study(
             columns=("Original", "Separately", "Simultaneously"),
             lines=(
                 Line("loss", "number", (
-                    Number(1.40, Quantity(TASK, "dense", "loss")),
+                    Number(None, Quantity(TASK, "dense", "loss"), printed="1.40"),
                     Number(None, Quantity(TASK, METHOD, "loss", HALVES)),
                     Number(None, Quantity(TASK, METHOD, "loss", BOTH)),
                 ), "lower"),
