@@ -119,7 +119,7 @@ def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
     if value is None:
         return tables.NOTHING
     if unit == "points":
-        return f"{tables.signed(value)} points"
+        return f"{tables.signed(value)}\u00a0points"
     if unit == "fraction":
         return f"{tables.minus(f'{100 * value:.{digits}g}')}\u202f%"
     if unit == "seconds":
@@ -127,7 +127,7 @@ def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
     if unit == "factor":
         return tables.times(value)
     unit_name = "B" if unit == "bytes" else ""
-    for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)) if unit in ("bytes", "count") else ():
+    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)) if unit in ("bytes", "count") else ():
         if abs(value) >= size:
             return f"{tables.minus(f'{value / size:.{digits}g}')}\u202f{letter}{unit_name}"
     return tables.minus(f"{value:.{digits}g}") + (f"\u202f{unit_name}" if unit_name else "")

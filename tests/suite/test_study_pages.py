@@ -59,9 +59,9 @@ def test_what_was_lost_of_the_original_is_told_in_points(make_record: Callable[.
     ]  # fmt: skip
     (made,) = study_pages.study_pages([asked], records, set())
     place = made.grids[0][2][0][1][0]
-    assert (place.ours, place.doubt) == ("\u22129.00 points", "\u00b1 1.41 points, 2 seeds")
+    assert (place.ours, place.doubt) == ("\u22129.00\u00a0points", "\u00b1 1.41\u00a0points, 2 seeds")
     assert (made.aims[0].bound, made.aims[0].ours, made.aims[0].met) == (
-        "at least \u22121.00 points", "\u22129.00 points", False)  # fmt: skip
+        "at least \u22121.00\u00a0points", "\u22129.00\u00a0points", False)  # fmt: skip
     told = "\n".join(side_by_side.lines(comparison.compare(asked, comparison.index(records))))
     assert "ours \u22129.00 points \u00b1 1.41 points" in told
     assert "at least \u22121.00 points: \u22129.00 points, missed" in told
@@ -99,8 +99,9 @@ def test_a_study_of_what_this_checkout_lacks_is_left_out(caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     "value,unit,text",
     [(0.2296, "fraction", "22.96\u202f%"), (0.0416, "seconds", "41.6\u202fms"), (58.66e6, "bytes", "58.66\u202fMB"),
-     (6.4e6, "count", "6.4\u202fM"), (9, "count", "9"), (12, "bytes", "12\u202fB"), (3.217, "factor", "3.22\u00d7"),
-     (-0.31, "number", "\u22120.31"), (-0.0909, "points", "\u22129.09 points"), (0.002, "points", "+0.20 points"),
+     (6.4e6, "count", "6.4\u202fM"), (2.522e14, "count", "252.2\u202fT"), (9, "count", "9"), (12, "bytes", "12\u202fB"),
+     (3.217, "factor", "3.22\u00d7"), (-0.31, "number", "\u22120.31"), (-0.0909, "points", "\u22129.09\u00a0points"),
+     (0.002, "points", "+0.20\u00a0points"),
      (None, "bytes", "\u2013")],
 )  # fmt: skip
 def test_numbers_are_spelled_as_papers_do(value: float | None, unit: Any, text: str) -> None:
