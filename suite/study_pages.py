@@ -13,6 +13,7 @@ from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSerie
 from suite.errors import SuiteError
 from suite.records import Record
 from suite.setups import STATES, State
+from suite.side_by_side import difference_text
 from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
@@ -140,7 +141,7 @@ def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:
         reported=number.printed or ("" if number.reported is None else spelled(number.reported, unit)),
         ours="" if found is None else spelled(found.value, unit),
         doubt="" if found is None else _doubt(found, unit),
-        deviation=_deviation(place, unit),
+        deviation=difference_text(line, place),
         note=number.note,
         found=found,
         cell=_cell(found, cells),
@@ -154,14 +155,6 @@ def _doubt(found: Found, unit: Unit) -> str:
     if found.low is not None and found.high is not None:
         return f"{spelled(found.low, unit)} to {spelled(found.high, unit)}"
     return "" if found.deviation is None else f"± {spelled(found.deviation, unit, 2).lstrip('+')}, {found.seeds} seeds"
-
-
-def _deviation(place: FilledNumber, unit: Unit) -> str:
-    if place.difference is None:
-        return ""
-    if unit in ("fraction", "points"):
-        return f"{tables.signed(place.difference)} points"
-    return tables.relative(place.difference, place.number.reported)
 
 
 def _cell(found: Found | None, cells: Set[str]) -> str | None:

@@ -101,8 +101,7 @@ def test_a_study_of_what_this_checkout_lacks_is_left_out(caplog: pytest.LogCaptu
     [(0.2296, "fraction", "22.96\u202f%"), (0.0416, "seconds", "41.6\u202fms"), (58.66e6, "bytes", "58.66\u202fMB"),
      (6.4e6, "count", "6.4\u202fM"), (2.522e14, "count", "252.2\u202fT"), (9, "count", "9"), (12, "bytes", "12\u202fB"),
      (3.217, "factor", "3.22\u00d7"), (-0.31, "number", "\u22120.31"), (-0.0909, "points", "\u22129.09\u00a0points"),
-     (0.002, "points", "+0.20\u00a0points"),
-     (None, "bytes", "\u2013")],
+     (0.002, "points", "+0.20\u00a0points"), (None, "bytes", "\u2013")],
 )  # fmt: skip
 def test_numbers_are_spelled_as_papers_do(value: float | None, unit: Any, text: str) -> None:
     assert study_pages.spelled(value, unit) == text
