@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -84,12 +85,14 @@ def bench_site(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite, side by side on all cores, then what measures time by itself; options as pytest."""
+    """The test suite side by side, then what measures time by itself; options as pytest."""
     install(session, "test")
     pytest = ["python", "-m", "pytest", *session.posargs]
     nothing_to_do = 5  # pytest's code where options left no test of that kind
     one_thread = {"OMP_NUM_THREADS": "1"}  # two processes of two threads each slow one another tenfold
-    beside = ["-n", "auto", "--dist", "loadfile"] if session.virtualenv.venv_backend != "none" else []
+    # three for two cores: tests of whole runs wait for what they started, a quarter of the time of two processes
+    workers = str(max(2, 3 * (os.cpu_count() or 1) // 2))
+    beside = ["-n", workers, "--dist", "loadfile"] if session.virtualenv.venv_backend != "none" else []
     session.run(*pytest, "-m", "not timed", *beside, env=one_thread, success_codes=[0, nothing_to_do])
     # what the machine's other guests disturb is asked again a little later; what is wrong stays wrong
     again = ["--reruns", "2", "--reruns-delay", "5", "--only-rerun", "AssertionError"]

@@ -94,7 +94,6 @@ def measured(folders: Folders, row: Row, scratch: Path, kind: str = "latency") -
     return bench.measure(subject, row, profile="smoke", device="cpu", kind=kind, scratch=scratch)
 
 
-@pytest.mark.timed
 @pytest.mark.parametrize("backend", ["compile", "onnxruntime"])
 def test_row_of_a_backend_is_measured_against_the_dense_network_in_it(
     backend: str, folders: Folders, scratch: Path

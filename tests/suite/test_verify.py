@@ -19,9 +19,6 @@ from suite.progress import Progress
 from suite.records import Record
 from suite.stats import Interval
 
-#: Not beside other tests, which would be in the times.
-pytestmark = pytest.mark.timed
-
 
 @pytest.fixture(scope="module")
 def session(places: Any, origin: Any) -> Session:
