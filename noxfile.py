@@ -32,8 +32,8 @@ def quickstart_commands(options: list[str]) -> list[list[str]]:
     cells = ["--task", "vgg16-digits", "--profile", "quick", "--points", "first", *places, *options]
     measured = [word for name in MEASURED for word in ("--method", name)]
     phases = [["run", *cells], ["bench", *cells, *measured], ["site", *places[:2], "--out", "site/public"]]
-    if (ROOT / "results").is_dir():  # what we published stands beside what is measured here
-        phases.insert(0, ["merge", "results", "--into", places[1]])
+    if (ROOT / "results").is_dir():  # what we published stands beside what is measured here, and never in its place
+        phases.insert(2, ["merge", "results", "--into", places[1]])
     return [["python", "-m", "suite", *words] for words in phases]
 
 
