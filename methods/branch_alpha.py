@@ -88,7 +88,7 @@ def branch_alpha(
     1e-4 of the largest; each record has its `merge_relative_error`. **Blocks**: where outputs meet in a residual sum
     or a concatenation, their branches meet in one of their own, with a ConvB for every reader, so ResNet and GoogLeNet
     become as narrow everywhere as by removing channels. **Learning rates** are higher than the paper's 0.001 and
-    fall along a cosine, as it recommends in the end; the best of the restarts by validation score is kept.
+    fall along a cosine, as Weekly report 5 recommends; the best of the restarts by validation score is kept.
 
     **Epochs**: we spend most at zero. What a network learns above it is hardly carried over: as long as the original's
     weights learn, a tenth of them is enough, most likely because BatchNorm takes the blend to one scale whatever its

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -27,12 +27,22 @@ def number_text(unit: Unit, value: float | None) -> str:
     return written[unit](value)
 
 
+#: Units that sources write in, the largest first: all powers of ten (GB, not GiB).
+_WRITTEN: Mapping[Unit, tuple[tuple[str, float], ...]] = {
+    "fraction": (("%", 1e-2),),
+    "seconds": (("s", 1.0), ("ms", 1e-3), ("\u00b5s", 1e-6)),
+    "bytes": (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)),
+    "count": (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)),
+}
+
+
 def reported_text(line: Line, number: Number) -> str:
-    """The source's number as the source would write it: its own text, or its own units (bytes in GB, not GiB)."""
-    if number.printed or number.reported is None or line.unit != "bytes":
-        return number.printed or number_text(line.unit_of(number), number.reported)
-    size, unit = (number.reported / 1e9, "GB") if number.reported >= 1e9 else (number.reported / 1e6, "MB")
-    return f"{size:.4g} {unit}"
+    """The source's number in its own text where it has one, else with all its digits, in decimal units; or a dash."""
+    value, unit = number.reported, line.unit_of(number)
+    if number.printed or value is None or unit not in _WRITTEN:
+        return number.printed or number_text(unit, value)
+    name, size = next((each for each in _WRITTEN[unit] if abs(value) >= each[1]), _WRITTEN[unit][-1])
+    return tables.minus(f"{value / size:.6g}") + (f"\u202f{name}" if name else "")
 
 
 def difference_text(line: Line, place: FilledNumber) -> str:

@@ -13,7 +13,7 @@ from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSerie
 from suite.errors import SuiteError
 from suite.records import Record
 from suite.setups import STATES, State
-from suite.side_by_side import difference_text
+from suite.side_by_side import difference_text, reported_text
 from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
@@ -138,7 +138,7 @@ def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:
     number, found = place.number, place.found
     unit = line.unit_of(number)
     return Place(
-        reported=number.printed or ("" if number.reported is None else spelled(number.reported, unit)),
+        reported=reported_text(line, number) if number.printed or number.reported is not None else "",
         ours="" if found is None else spelled(found.value, unit),
         doubt="" if found is None else _doubt(found, unit),
         deviation=difference_text(line, place),

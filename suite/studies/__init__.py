@@ -35,7 +35,7 @@ INT8: Mapping[str, Scalar] = {**ONE_IMAGE, "backend": "compile", "precision": "i
 
 #: The papers and reports, by the names that studies and docstrings use for them: who wrote what, where and when.
 SOURCES: Mapping[str, str] = {
-    "model-pruning-paper": "Patricia Gschoßmann, Model Pruning, Technical University of Munich, 24 March 2021",
+    "model-pruning-paper": "Patricia Gschoßmann, Model Pruning, Technical University Munich, 24 March 2021",
     "model-pruning-weekly-report-5": "Patricia Gschoßmann, Model Pruning: Weekly Report 5 (of the paper's project)",
     "model-pruning-weekly-report-6": "Patricia Gschoßmann, Model Pruning: Weekly Report 6 (of the paper's project)",
     "resnet18-global-pruning-report": "Recep Fırat Çekinel, MMI 712 Term Project Report: ResNet18 on CIFAR-10",  # noqa: RUF001

@@ -22,10 +22,10 @@ STUDY = Study(
                     Number(None, Quantity(TASK, METHOD, "top1", TARGET)),
                 ), "higher"),
                 Line("parameters left", "fraction", (
-                    Number(1.0, Quantity(TASK, "dense", "parameters", form="over-dense")),
+                    Number(None, Quantity(TASK, "dense", "parameters", form="over-dense")),
                     Number(0.5, Quantity(TASK, METHOD, "parameters_left", PAPER, point={"step": 6}),
                            printed="just above 50 %"),
-                    Number(0.35, Quantity(TASK, METHOD, "parameters", PAPER, form="over-dense"), printed="about 35 %"),
+                    Number(0.35, Quantity(TASK, METHOD, "parameters", PAPER, form="over-dense"), printed="≈ 35 %"),
                     Number(None, Quantity(TASK, METHOD, "parameters", TARGET, form="over-dense")),
                 ), "lower"),
             ),
@@ -44,18 +44,18 @@ STUDY = Study(
             y_label="accuracy on validation data",
             series=(
                 Series(
-                    "six steps to 22 of 64 channels",
+                    "six steps to 0.59 of the channels, the paper's 35 %",
                     reported=((1.0, 0.92), (0.5, None), (0.35, 0.90)),
-                    logged=Quantity(TASK, METHOD, "val", TARGET),
-                    x="parameters_left",
-                ),
-                Series(
-                    "six steps to 0.59 of the channels",
                     logged=Quantity(TASK, METHOD, "val", PAPER),
                     x="parameters_left",
                 ),
+                Series(
+                    "six steps to 22 of 64 channels",
+                    logged=Quantity(TASK, METHOD, "val", TARGET),
+                    x="parameters_left",
+                ),
             ),
-            notes=("The points of the figure that the text gives no number for are left out.",),
+            notes=("Steps that the text gives no number for are left out.",),
         ),
     ),
     why=(
@@ -63,9 +63,9 @@ STUDY = Study(
         "fall to zero in each step, and the dense network is trained by a stronger recipe.",
     ),
     inconsistencies=(
-        '"About 35 % of its original size" and "65.625 % of those parameters ... 64 output channels are reduced to 22" '
-        "are two things: a layer that keeps 22 of 64 inputs and of 64 outputs keeps (22/64)^2 = 11.8 % of its weights. "
-        "35 % of the parameters is 0.59 of the channels.",
+        "To prune 65.625 % of the parameters and to reduce 64 output channels to 22 are two things: a layer that keeps "
+        "22 of 64 inputs and of 64 outputs keeps (22/64)^2 = 11.8 % of its weights. 35 % of the parameters is 0.59 of "
+        "the channels.",
         "Accuracy fell below the threshold of four points at the sixth step, at just above 50 % of the size; yet the "
         "final model, at 35 %, is within two points of the original.",
     ),

@@ -59,7 +59,9 @@ STUDY = Study(
                 ), "higher")
                 for ratio, first, second, _, _ in REPORTED
             ),
-            notes=("The prune ratio is the share of all weights of convolutions and linear layers that become zero.",),
+            notes=("The prune ratio is the share of all weights of convolutions and linear layers that become zero: "
+                   "our reading, the report does not define it. It finds the accuracy very close up to 25 %, and model "
+                   "2 resilient up to 55 %, model 1 up to 30 %.",),
         ),
         Table(
             title="Table 2: CPU inference time by prune ratio, the mean of 100 measurements",
@@ -74,7 +76,8 @@ STUDY = Study(
             ),
             notes=(
                 "Ours is the mean of the samples kept in the record, at most 200, one image at a time on one thread. "
-                "The report does not give its batch or its threads (Intel Core i7-8700K).",
+                "The report gives neither its batch nor its threads (Intel Core i7-8700K), and no unit: that it is ms, "
+                "its text shows (a standard deviation of 6.3 ms).",
             ),
         ),
         Table(
@@ -117,7 +120,7 @@ STUDY = Study(
         '"The uncompressed inference time is lower very slightly than the pruned models": of model 1 it is higher than '
         "12 of the 16 pruned times in Table 2 (46.53 ms against, say, 45.54 at 0.05).",
         "A single measurement has a standard deviation of about 6.3 ms, so the mean of 100 has 0.63 ms: 55.22 ms at "
-        "0.15 is 14 of these above its neighbours, a disturbance and not a property of the network.",
+        "0.15 is 15 of these above its neighbours, a disturbance and not a property of the network.",
         "Accuracy of model 1 rises with the ratio in places: 86.48 at 0.35 and 88.08 at 0.4, 83.88 at 0.45 and 86.09 "
         "at 0.5, though each pruned network's zeros are among the next one's.",
     ),
@@ -126,7 +129,8 @@ STUDY = Study(
         "defaults of the repository that it cites, which is a guess.",
         "Where the weights' sizes spread differently, global pruning hurts at another ratio: that separates the "
         "report's two models from each other, and ours from both.",
-        "The report's network keeps a max pool after its stem and takes 140 M MACs; ours has none and takes 555 M.",
+        "In the repository that the report cites, the network keeps a max pool after its stem and takes 140 M MACs; "
+        "ours has none and takes 555 M.",
         "Times are of another processor; their ratios can be compared.",
         "The quick profile of model 1 (seed 0) trains 12 epochs where the report trains 80: 77.2 %, not 90.8. Its "
         "curve has the report's shape: within a quarter of a point of dense up to 0.2, 1.6 points below it at 0.4 "

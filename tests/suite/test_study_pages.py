@@ -107,6 +107,17 @@ def test_numbers_are_spelled_as_papers_do(value: float | None, unit: Any, text: 
     assert study_pages.spelled(value, unit) == text
 
 
+@pytest.mark.parametrize(
+    "value,unit,text",
+    [(0.027395, "seconds", "27.395\u202fms"), (0.531, "seconds", "531\u202fms"), (1.5, "seconds", "1.5\u202fs"),
+     (0.275, "fraction", "27.5\u202f%"), (0.9042, "fraction", "90.42\u202f%"), (4.09e6, "count", "4.09\u202fM"),
+     (58.66e6, "bytes", "58.66\u202fMB"), (2e9, "bytes", "2\u202fGB"), (1744764, "count", "1.74476\u202fM"),
+     (0, "fraction", "0\u202f%"), (0.0531 / 0.531, "factor", "0.10\u00d7")],
+)  # fmt: skip
+def test_a_reported_number_keeps_its_digits(value: float, unit: Any, text: str) -> None:
+    assert side_by_side.reported_text(Line("x", unit, ()), Number(value)) == text
+
+
 def test_every_study_has_a_page() -> None:
     made = study_pages.study_pages(studies().values(), [], set())
     assert [each.study.name for each in made] == list(studies())
