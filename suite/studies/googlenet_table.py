@@ -167,6 +167,14 @@ STUDY = Study(
         "compared.",
         "Our dense network has a triangular learning rate and label smoothing in place of the report's recipe.",
         "The report measures memory in an unknown way; ours is the peak of CUDA's allocator during inference.",
+        "At a quarter of the width (quick profile, seed 0, eight epochs; dense 58.1 % right) 20 % of the weights set "
+        "to zero cost nothing, 58.2 %. The report's 4.54 points are lost between 50 and 55 %, and a wider network has "
+        "more to spare: its sparsity was most likely not the 20 % that it names for the structured network.",
+        "There, 0.8 of the channels without training again leave 1.8 % of the validation images right, as low as the "
+        "report has it; trained again, as we do it, 59.2 %. That is a point above dense, whose eight epochs were too "
+        "few, and says nothing for pruning.",
+        "Static INT8, which the report could not make work, is there within 0.02 points of dense in a file 3.7 times "
+        "smaller.",
     ),
     targets=(
         Target("GoogLeNet dense error", Quantity(TASK, "dense", "top1", form="complement"), "fraction", at_most=0.225),
