@@ -35,6 +35,11 @@ def blocks(text: str) -> tuple[Block, ...]:
     return tuple(found)
 
 
+def unparted(text: str) -> str:
+    """The text with each number bound to the unit after it, so that no line ends between the two."""
+    return re.sub(r"(?<=\d) (?=(?:%|ms|s|[kMGT]i?B|[kMGT]|dB|points?)(?!\w))", "\u00a0", text)
+
+
 def spans(text: str) -> tuple[Span, ...]:
     """The text on one line, cut at its backticks and double asterisks; one without its other stands for itself."""
     pieces = re.split(r"(`[^`]+`|\*\*[^*`]+\*\*)", " ".join(text.split()))

@@ -148,8 +148,8 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
     )
     plain = (tables.percent, tables.signed, tables.number, tables.count, tables.size, tables.duration, tables.times,
-             tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, charts.marker,
-             advice.lost_text)  # fmt: skip
+             tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, prose.unparted,
+             charts.marker, advice.lost_text)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
     templates.filters["opening"] = prose.opening

@@ -30,3 +30,8 @@ def test_code_and_strong_words_are_marked_and_odd_marks_stand() -> None:
                                              Span("c", False, True), Span(": d", False))  # fmt: skip
     assert "".join(span.text for span in prose.spans("2 ** 3 `x")) == "2 ** 3 `x"
     assert prose.spans("`**x**`") == (Span("**x**", True),)
+
+
+def test_a_number_is_bound_to_its_unit_and_to_nothing_else() -> None:
+    bound = "20\u00a0% of 3 networks, 8.1\u00a0T MACs, 4\u00a0points, 1\u00a0MiB, 2 studies, 1 second, 0.53\u00a0s."
+    assert prose.unparted(bound.replace("\u00a0", " ")) == bound
