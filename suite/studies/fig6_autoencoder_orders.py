@@ -110,7 +110,7 @@ STUDY = Study(
     figures=(
         Figure(
             title="Fig. 6: the score at each alpha",
-            x_label="alpha",
+            x_label="levels and trainings at alpha 0, in turn",
             y_label="score on validation data (the loss, negative)",
             series=(
                 Series("separately: encoder, then decoder", logged=Quantity(TASK, METHOD, "val", HALVES), x="step"),
