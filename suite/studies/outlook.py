@@ -67,5 +67,11 @@ STUDY = Study(
             y_unit="number",
         ),
     ),
-    why=("The paper has no numbers for its outlook: there is nothing to differ from.",),
+    why=(
+        "The paper has no numbers for its outlook: there is nothing to differ from.",
+        "With skip connections (quick profile, seed 0), both halves at once leave 12 % of the parameters and MACs and "
+        "2.0 times the original's loss (0.0143 and 0.0072, 33.6 dB and 39.0), where the plain autoencoder comes to 1.2 "
+        "times. Details take the way around the bottleneck, so what is narrower is that way. It is still the better "
+        "picture by far: 33.6 dB, and 25.6 of the plain one before pruning.",
+    ),
 )  # fmt: skip
