@@ -43,7 +43,7 @@ STUDY = Study(
     source="model-pruning-paper, section 5.2",
     tables=(
         Table("An autoencoder with skip connections", COLUMNS,
-              (_line("simultaneously", TASK, BOTH), _line("encoder, then decoder", TASK, HALVES)),
+              (_line("both at once", TASK, BOTH), _line("encoder, then decoder", TASK, HALVES)),
               ("The paper asks the question and has no numbers.",)),
         Table("A larger step size, and a jump to 0.1 before an exponential schedule", COLUMNS,
               (_line("step 0.1", PLAIN, BOTH), _line("step 0.5", PLAIN, LARGE), _line("jump", PLAIN, JUMP)),
@@ -60,7 +60,7 @@ STUDY = Study(
             x_label="level",
             y_label="score on validation data (the loss, negative)",
             series=(
-                Series("simultaneously", logged=Quantity(TASK, METHOD, "val", BOTH), x="step"),
+                Series("both at once", logged=Quantity(TASK, METHOD, "val", BOTH), x="step"),
                 Series("encoder, then decoder", logged=Quantity(TASK, METHOD, "val", HALVES), x="step"),
             ),
             x_unit="count",
