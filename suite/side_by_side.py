@@ -31,8 +31,8 @@ def number_text(unit: Unit, value: float | None) -> str:
 _WRITTEN: Mapping[Unit, tuple[tuple[str, float], ...]] = {
     "fraction": (("%", 1e-2),),
     "seconds": (("s", 1.0), ("ms", 1e-3), ("\u00b5s", 1e-6)),
-    "bytes": (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)),
-    "count": (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)),
+    "bytes": (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)),
+    "count": (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)),
 }
 
 
@@ -41,8 +41,13 @@ def reported_text(line: Line, number: Number) -> str:
     value, unit = number.reported, line.unit_of(number)
     if number.printed or value is None or unit not in _WRITTEN:
         return number.printed or number_text(unit, value)
+    return decimal(value, unit, 6)
+
+
+def decimal(value: float, unit: Unit, digits: int) -> str:
+    """So many significant digits of a fraction, seconds, bytes or a count, in the unit that sources would write."""
     name, size = next((each for each in _WRITTEN[unit] if abs(value) >= each[1]), _WRITTEN[unit][-1])
-    return tables.minus(f"{value / size:.6g}") + (f"\u202f{name}" if name else "")
+    return tables.minus(f"{value / size:.{digits}g}") + (f"\u202f{name}" if name else "")
 
 
 def difference_text(line: Line, place: FilledNumber) -> str:

@@ -13,7 +13,7 @@ from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSerie
 from suite.errors import SuiteError
 from suite.records import Record
 from suite.setups import STATES, State
-from suite.side_by_side import difference_text, reported_text
+from suite.side_by_side import decimal, difference_text, reported_text
 from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
@@ -121,17 +121,13 @@ def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
         return tables.NOTHING
     if unit == "points":
         return f"{tables.signed(value)}\u00a0points"
-    if unit == "fraction":
-        return f"{tables.minus(f'{100 * value:.{digits}g}')}\u202f%"
     if unit == "seconds":
         return tables.duration(value) if value >= 0 else tables.minus(f"{value:.3g}\u202fs")
     if unit == "factor":
         return tables.times(value)
-    unit_name = "B" if unit == "bytes" else ""
-    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)) if unit in ("bytes", "count") else ():
-        if abs(value) >= size:
-            return f"{tables.minus(f'{value / size:.{digits}g}')}\u202f{letter}{unit_name}"
-    return tables.minus(f"{value:.{digits}g}") + (f"\u202f{unit_name}" if unit_name else "")
+    if unit == "number":
+        return tables.minus(f"{value:.{digits}g}")
+    return decimal(value, unit, digits)
 
 
 def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from suite.studies import ON_CUDA, ONE_IMAGE, Number, Quantity, Setting
 
 Cell = tuple[str, str, Setting]
@@ -15,6 +17,11 @@ def time(metric: str, task: str, method: str, setting: Setting, device: str = "c
 def memory(metric: str, task: str, method: str, setting: Setting, device: str = "cpu") -> Quantity:
     """A memory metric of a cell."""
     return Quantity(task, method, metric, setting, "memory", device, ON_CUDA if device == "cuda" else ONE_IMAGE)
+
+
+def memory_left(task: str, method: str, setting: Setting, device: str = "cpu") -> Quantity:
+    """The peak memory of a cell as a share of the original's."""
+    return replace(memory("peak_bytes", task, method, setting, device), form="over-dense")
 
 
 def times(cell: Cell, device: str, original: float, pruned: float) -> tuple[Number, ...]:

@@ -1,9 +1,7 @@
 """Figs. 5 to 7 of the model-pruning paper: the autoencoder's halves pruned one after the other, and both at once."""
 
-from dataclasses import replace
-
 from suite.studies import Figure, Line, Number, Quantity, Series, Setting, Study, Table, Target
-from suite.studies._costs import memories, memory, time, times
+from suite.studies._costs import memories, memory_left, time, times
 
 TASK, METHOD = "autoencoder-carla", "branch-alpha"
 BOTH: Setting = {"channel_ratio": 22 / 64, "order": "simultaneous"}
@@ -31,10 +29,11 @@ def _speedups(device: str, separately: float, at_once: float) -> tuple[Number, .
     )
 
 
-def _left(device: str, *reported: float) -> tuple[Number, ...]:
-    cells = ((TASK, METHOD, setting) for setting in (HALVES, BOTH))
-    found = (replace(memory("peak_bytes", *cell, device), form="over-dense") for cell in cells)
-    return tuple(Number(round(value, 3), each) for value, each in zip(reported, found, strict=True))
+def _left(device: str, separately: float, at_once: float) -> tuple[Number, ...]:
+    return (
+        Number(round(separately, 3), memory_left(TASK, METHOD, HALVES, device)),
+        Number(round(at_once, 3), memory_left(TASK, METHOD, BOTH, device)),
+    )
 
 
 STUDY = Study(

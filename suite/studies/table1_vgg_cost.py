@@ -1,9 +1,7 @@
 """Table 1 of the model-pruning paper and section 2.1 of Weekly report 6: what VGG16 costs before and after."""
 
-from dataclasses import replace
-
 from suite.studies import Line, Number, Setting, Study, Table
-from suite.studies._costs import memories, memory, time, times
+from suite.studies._costs import memories, memory, memory_left, time, times
 
 SETTING: Setting = {"channel_ratio": 22 / 64}
 PRUNED = ("vgg16-cifar10", "branch-alpha", SETTING)
@@ -26,8 +24,7 @@ def _speedups(device: str, *reported: float) -> tuple[Number, ...]:
 
 
 def _left(device: str, reported: float) -> tuple[Number, ...]:
-    found = (replace(memory("peak_bytes", *cell, device), form="over-dense") for cell in (PRUNED, L1))
-    return tuple(map(Number, (reported, None), found))
+    return (Number(reported, memory_left(*PRUNED, device)), Number(None, memory_left(*L1, device)))
 
 
 STUDY = Study(
