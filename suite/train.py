@@ -68,7 +68,7 @@ def has_fast_bf16(device: str) -> bool:
 
 
 def autocast(device: str) -> AbstractContextManager[Any]:
-    """bf16 where the hardware has it, float32 elsewhere."""
+    """bf16 where the hardware is faster with it, float32 elsewhere."""
     return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=has_fast_bf16(device))
 
 

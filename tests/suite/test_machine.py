@@ -51,6 +51,24 @@ def test_processor_names_become_plain_words(name: str, slug: str) -> None:
     assert machine._slug(name) == slug
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "fast"),
+    [
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fma avx512f avx512_bf16", True),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fma avx512f avx512_bf16", False),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fma avx512f avx512_bf16 amx_bf16", True),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fma avx2", False),
+        ("Features\t: asimd sve bf16", True),
+        ("", False),
+    ],
+)
+def test_bf16_is_trained_in_where_it_is_faster_than_float32(
+    cpuinfo: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_read", lambda path: cpuinfo)
+    assert machine.bf16_is_fast() is fast
+
+
 def test_machine_file_is_written_once_and_again_only_when_it_differs(tmp_path: Path) -> None:
     path = machine.write_machine(tmp_path)
     assert path == tmp_path / "machines" / f"{machine.identity().slug}.json"
