@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import plan, records, registry
-from suite.errors import RecordError, SuiteError, UsageError, remedy
-from suite.options import Parser, add_cell_options, cells_of, require_folder, require_profile, session_of
+from suite.errors import SuiteError, UsageError, remedy
+from suite.options import RESULTS, Parser, add_cell_options, cells_of, require_folder, require_profile, session_of
 from suite.plan import Cell
 from suite.progress import Progress, duration
 
@@ -55,7 +55,7 @@ def _parser() -> Parser:
 
     listing = command("list", _list, "tasks, methods or studies that are registered; what runs on what (matrix)")
     listing.add_argument("what", choices=("tasks", "methods", "studies", "matrix"))
-    listing.add_argument("--results", type=Path, default=Path("results"), help="of matrix: where it was measured")
+    listing.add_argument("--results", type=Path, default=RESULTS, help="of matrix: where it was measured")
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
     add_cell_options(command("run", _run, "train, compress and evaluate cells"))
@@ -73,14 +73,14 @@ def _parser() -> Parser:
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
     planned.add_argument("--study", action="append", default=[], metavar="NAME", help="only what a study takes, or all")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
-    check.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    check.add_argument("results", nargs="?", type=Path, default=RESULTS)
     check.add_argument("--list", action="store_true", help="name the checks")
     check.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     merge = command("merge", _merge, "add the records of other results folders")
     merge.add_argument("sources", nargs="+", type=Path, metavar="SRC")
     merge.add_argument("--into", type=Path, required=True)
     site = command("site", _site, "build the leaderboard's pages")
-    site.add_argument("--results", type=Path, default=Path("results"), help="folder of the records (default: results)")
+    site.add_argument("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
     site.add_argument("--out", type=Path, default=Path("site/public"), help="of the pages (default: site/public)")
     handed = command("export", _export, "hand over one cell's compressed model as a file (--force overwrites it)")
     add_cell_options(handed)
@@ -89,7 +89,7 @@ def _parser() -> Parser:
     verified = command("verify", _verify, "measure a published record again: do the two agree within both intervals?")
     verified.add_argument("record", help="CELL, CELL/KIND, CELL/KIND/name=value,... as its page shows, or FILE:LINE")
     verified.add_argument("--keep", action="store_true", help="write what is measured to the results; trains again")
-    verified.add_argument("--results", type=Path, default=Path("results"))
+    verified.add_argument("--results", type=Path, default=RESULTS)
     verified.add_argument("--data", type=Path, help="folder of the data sets")
     verified.add_argument("--artifacts", type=Path, help="folder of the models")
     verified.add_argument("--json", action="store_true")
@@ -136,7 +136,7 @@ def _study(options: argparse.Namespace) -> int:
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     if options.table:
-        require_folder(options.results)
+        require_folder(options.results, there=options.results != RESULTS)
         done = comparison.compare(study, comparison.index(records.read_results(options.results)[0]))
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
         return 0
@@ -261,7 +261,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
-    require_folder(options.results)
+    require_folder(options.results, there=options.results != RESULTS)
     found, _ = records.read_results(options.results)
     record = locating.locate(options.record, found, machine.identity().slug)
     from suite import artifacts, execute, run, verify
@@ -282,7 +282,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.what == "matrix":
         if options.name is not None:
             raise UsageError(f"list matrix shows every method and task: leave out {options.name!r}")
-        require_folder(options.results)
+        require_folder(options.results, there=options.results != RESULTS)
         found = listing.matrix(records.read_results(options.results)[0])
         print(json.dumps(listing.matrix_entries(found)) if options.json else "\n".join(listing.matrix_text(found)))
         return 0
@@ -335,8 +335,7 @@ def _merge(options: argparse.Namespace) -> int:
 def _site(options: argparse.Namespace) -> int:
     from suite import render
 
-    if not options.results.is_dir():
-        raise RecordError(f"no such folder: {options.results} (--results)")
+    require_folder(options.results, there=True)
     print(render.build(options.results, options.out))
     return 0
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from suite import clock, pictures
-from suite.errors import RecordError, remedy
+from suite.errors import RecordError, UsageError, remedy
 from suite.files import is_plain, write_atomically
 from suite.machine import read_description
 from suite.records import Problem, Record, encode, read_lines, read_results, record_files
@@ -23,7 +23,7 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]
     """
     for source in sources:
         if not source.is_dir():
-            raise RecordError(f"no such results folder: {source}")
+            raise UsageError(f"no such results folder: {source}")
     problems: list[Problem] = []
     with _alone(into):
         known = {hashlib.sha256(encode(record)).digest() for record in read_results(into)[0]}

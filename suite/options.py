@@ -18,6 +18,9 @@ from suite.tasks import PROFILES
 if TYPE_CHECKING:
     from suite.execute import Session
 
+#: Where records lie unless `--results` says otherwise.
+RESULTS = Path("results")
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are ours: one line, with the nearest option."""
@@ -42,7 +45,7 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--profile", default="full", help="smoke (seconds), quick (minutes on a CPU), full (the recipe that counts)")
     add("--device", default="cpu", help="cpu or cuda")
     add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
-    add("--results", type=Path, default=Path("results"), help="folder of the records (default: results)")
+    add("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
     add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
     add("--executor", default="local", help="local, or dask:ADDRESS of a scheduler: its workers do the work")
     add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
@@ -146,10 +149,12 @@ def _data_is_there(task: str, options: argparse.Namespace) -> bool:
     return data.is_there(registry.task(task).data, options.data or data.default_root())
 
 
-def require_folder(results: Path) -> None:
-    """UsageError where `--results` names something else; a folder that is not there yet holds nothing."""
+def require_folder(results: Path, *, there: bool = False) -> None:
+    """UsageError where `--results` names no folder; one not yet there holds nothing, or must be `there`."""
     if results.exists() and not results.is_dir():
         raise UsageError(f"{results} is no folder (--results)")
+    if there and not results.exists():
+        raise UsageError(f"no such folder: {results} (--results)")
 
 
 def session_of(options: argparse.Namespace) -> Session:

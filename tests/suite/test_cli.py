@@ -92,6 +92,10 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
         ((*RUN, "--rows", "some"), "invalid choice: 'some'"),
         ((*RUN, "--data", "nowhere"), "no such folder: nowhere (--data)"),
         (("check", "nowhere"), "no such folder: nowhere"),
+        (("site", "--results", "nowhere", "--out", "out"), "no such folder: nowhere (--results)"),
+        (("study", "fig4a-l1-curve", "--table", "--results", "nowhere"), "no such folder: nowhere (--results)"),
+        (("list", "matrix", "--results", "nowhere"), "no such folder: nowhere (--results)"),
+        (("merge", "nowhere", "--into", "results"), "no such results folder: nowhere"),
         (("list", "things"), "invalid choice: 'things'"),
         (("list", "tasks", "tinny"), "unknown task 'tinny': did you mean 'tiny'?"),
         (("list", "methods", "zeros"), "unknown method 'zeros': did you mean 'zeroes'?"),
@@ -118,9 +122,7 @@ def test_failure_that_a_user_can_mend_is_one_line_and_exit_code_1(call: Callable
     (tmp_path / "file").write_text("a file")
     for arguments, message in [
         (("run", "--task", "vgg16-cifar10", "--profile", "smoke"), "cifar10 is not in"),
-        (("merge", "nowhere", "--into", "results"), "no such results folder: nowhere"),
         ((*RUN, "--method", "dense", "--artifacts", "file"), "cannot write"),
-        (("site", "--results", "nowhere", "--out", "out"), "no such folder: nowhere"),
     ]:
         said = call(*arguments)
         assert said.code == 1, arguments

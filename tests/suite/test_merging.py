@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from suite import machine, merging, pictures, records
-from suite.errors import RecordError
+from suite.errors import UsageError
 from suite.records import Record, RunFile
 
 Make = Callable[..., Record]
@@ -72,7 +72,7 @@ def test_merge_keeps_bad_lines_out_and_names_them(make_record: Make, tmp_path: P
 
 
 def test_merge_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"no such results folder: .*nowhere"):
+    with pytest.raises(UsageError, match=r"no such results folder: .*nowhere"):
         merging.merge([tmp_path / "nowhere"], tmp_path / "into")
 
 
