@@ -91,7 +91,7 @@ def tests(session: nox.Session) -> None:
     nothing_to_do = 5  # pytest's code where options left no test of that kind
     one_thread = {"OMP_NUM_THREADS": "1"}  # two processes of two threads each slow one another tenfold
     # three for two cores: tests of whole runs wait for what they started, a quarter of the time of two processes
-    workers = str(max(2, 3 * (os.cpu_count() or 1) // 2))
+    workers = str(min(24, max(2, 3 * (os.cpu_count() or 1) // 2)))  # more find no file to take, and each holds torch
     beside = ["-n", workers, "--dist", "loadfile"] if session.virtualenv.venv_backend != "none" else []
     session.run(*pytest, "-m", "not timed", *beside, env=one_thread, success_codes=[0, nothing_to_do])
     # what the machine's other guests disturb is asked again a little later; what is wrong stays wrong

@@ -130,12 +130,17 @@ def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
     return decimal(value, unit, digits)
 
 
+def _measured(value: float | None, unit: Unit) -> str:
+    """Ours: percents of one table with as many decimals each, so that 76.50 stands below 76.57."""
+    return f"{tables.percent(value)}\u202f%" if unit == "fraction" and value is not None else spelled(value, unit)
+
+
 def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:
     number, found = place.number, place.found
     unit = line.unit_of(number)
     return Place(
         reported=reported_text(line, number) if number.printed or number.reported is not None else "",
-        ours="" if found is None else spelled(found.value, unit),
+        ours="" if found is None else _measured(found.value, unit),
         doubt="" if found is None else _doubt(found, unit),
         deviation=difference_text(line, place),
         note=number.note,
@@ -161,7 +166,7 @@ def _aim(filled: FilledTarget, cells: Set[str]) -> Aim:
     target = filled.target
     ends = ((target.at_least, "at least"), (target.at_most, "at most"))
     bound = ", ".join(f"{word} {spelled(end, target.unit)}" for end, word in ends if end is not None)
-    return Aim(target.label, bound, spelled(filled.value, target.unit), filled.met, filled.found,
+    return Aim(target.label, bound, _measured(filled.value, target.unit), filled.met, filled.found,
                _cell(filled.found, cells))  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_ours_stands_beside_the_sources_own_words(page: Callable[..., study_page
     assert (title, columns, label) == ("Its table", ("pruned", "unanswered"), "accuracy")
     first, second = places
     assert (first.reported, first.ours, first.deviation, first.note) == (
-        "nearly 90 %", "92\u202f%", "+2.00 points", "a note")  # fmt: skip
+        "nearly 90 %", "92.00\u202f%", "+2.00 points", "a note")  # fmt: skip
     assert first.cell and second.reported == "50\u202f%" and second.found is None and second.ours == ""
 
 
