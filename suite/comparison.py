@@ -16,7 +16,7 @@ from typing import Any
 from suite import plan
 from suite.records import Record, Scalar, canonical
 from suite.setups import STATES, State
-from suite.studies import Figure, Line, Number, Quantity, Series, Study, Table, Target
+from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Study, Table, Target
 from suite.study_plan import cell, command
 from suite.tasks import PROFILES
 
@@ -118,6 +118,25 @@ class FilledTarget:
 
 
 @dataclass(frozen=True)
+class FilledFinding:
+    """A finding with what its numbers came out as."""
+
+    finding: Finding
+    found: Mapping[str, Found]
+
+    @property
+    def holds(self) -> bool:
+        """Are the numbers those of the results over which the words were written?"""
+        return all(each.state == "ok" and each.profile == self.finding.profile for each in self.found.values())
+
+    @property
+    def seeds(self) -> int:
+        """Of the accuracy that has the fewest; 0 where only costs are told."""
+        asked = self.finding.by
+        return min((each.seeds for name, each in self.found.items() if asked[name][1].kind == "accuracy"), default=0)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A study with everything that was measured for it."""
 
@@ -125,6 +144,7 @@ class Comparison:
     tables: tuple[FilledTable, ...]
     figures: tuple[FilledFigure, ...]
     targets: tuple[FilledTarget, ...]
+    findings: tuple[FilledFinding, ...] = ()
     others: tuple[Found, ...] = ()
 
     @property
@@ -168,17 +188,17 @@ def compare(study: Study, known: Index) -> Comparison:
             FilledFigure(figure, tuple(_series(each, known) for each in figure.series)) for figure in study.figures
         ),
         targets=tuple(_target(each, known) for each in study.targets),
+        findings=tuple(_finding(each, known) for each in study.findings),
         others=tuple(find(each, known) for each in study.others),
     )
 
 
-def _lines(table: Table, known: Index) -> Iterator[tuple[Line, tuple[FilledNumber, ...]]]:
-    for line in table.lines:
-        yield line, tuple(_fill(number, known) for number in line.numbers)
-
-
 def _target(target: Target, known: Index) -> FilledTarget:
     return FilledTarget(target, find(target.by, known), None if target.than is None else find(target.than, known))
+
+
+def _finding(finding: Finding, known: Index) -> FilledFinding:
+    return FilledFinding(finding, {name: find(quantity, known) for name, (_, quantity) in finding.by.items()})
 
 
 def _fill(number: Number, known: Index) -> FilledNumber:

@@ -70,6 +70,7 @@ def opening(text: str, sentences: int = 4) -> tuple[tuple[Block, ...], tuple[Blo
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence, without its backticks."""
+    """The first sentence, or what stands before its semicolon or colon, with a full stop and without its backticks."""
     line = " ".join(text.split("\n\n", 1)[0].split()).replace("`", "")
-    return re.split(r"(?<=[.!?;:])\s", line, maxsplit=1)[0].rstrip(";:")
+    first = re.split(r"(?<=[.!?;:])(?<!\bal\.)\s", line, maxsplit=1)[0].rstrip(";:")
+    return first if not first or first[-1] in ".!?" else f"{first}."

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from suite import tables
-from suite.comparison import Comparison, FilledNumber, FilledTable, Found
+from suite.comparison import Comparison, FilledFinding, FilledNumber, FilledTable, Found
 from suite.studies import Line, Number, Unit
 
 WIDTH = 110
@@ -74,10 +74,27 @@ def measured_text(unit: Unit, found: Found | None) -> str:
     return text + (f" ({', '.join(remarks)})" if remarks else "")
 
 
+def findings(done: Comparison) -> tuple[tuple[str, str], ...]:
+    """What the findings say, with their numbers, and over what profile and seeds; none whose results are not there."""
+    return tuple((_said(each), _grounds(each)) for each in done.findings if each.holds)
+
+
+def _said(filled: FilledFinding) -> str:
+    asked, found = filled.finding.by, filled.found
+    return filled.finding.text.format_map({name: number_text(asked[name][0], found[name].value) for name in asked})
+
+
+def _grounds(filled: FilledFinding) -> str:
+    seeds = ["one seed" if filled.seeds == 1 else f"{filled.seeds} seeds"] if filled.seeds else []
+    return ", ".join([f"{filled.finding.profile} profile", *seeds])
+
+
 def lines(done: Comparison) -> Iterator[str]:
     """The whole study as lines for a person."""
     study = done.study
     yield f"{study.title}  ({study.source})"
+    for text, grounds in findings(done):
+        yield from textwrap.wrap(f"we see: {text} ({grounds})", WIDTH, subsequent_indent="  ")
     for table in done.tables:
         yield ""
         yield from _table(table)
@@ -125,6 +142,7 @@ def entry(done: Comparison) -> dict[str, Any]:
         "name": study.name,
         "title": study.title,
         "source": study.source,
+        "findings": [{"text": text, "grounds": grounds} for text, grounds in findings(done)],
         "why": list(study.why),
         "inconsistencies": list(study.inconsistencies),
         "tables": [

@@ -13,7 +13,7 @@ from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSerie
 from suite.errors import SuiteError
 from suite.records import Record
 from suite.setups import STATES, State
-from suite.side_by_side import decimal, difference_text, reported_text
+from suite.side_by_side import decimal, difference_text, findings, reported_text
 from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
@@ -65,6 +65,7 @@ class StudyPage:
     """A study as its page shows it; `grids` are (title, columns, (label, places), notes)."""
 
     study: Study
+    findings: tuple[tuple[str, str], ...]
     grids: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, tuple[Place, ...]], ...], tuple[str, ...]], ...]
     drawings: tuple[Drawing, ...]
     aims: tuple[Aim, ...]
@@ -102,6 +103,7 @@ def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
     profiles = {found.profile for found in measured}
     return StudyPage(
         study=filled.study,
+        findings=findings(filled),
         grids=grids,
         drawings=tuple(_drawing(figure) for figure in filled.figures),
         aims=tuple(_aim(target, cells) for target in filled.targets),

@@ -145,11 +145,24 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What we see, in words: `{name}` in `text` stands for a number of `by`, with its unit, as the records have it.
+
+    The words were written over results of one `profile`; they are shown while every number is fresh and of that.
+    """
+
+    text: str
+    by: Mapping[str, tuple[Unit, Quantity]]
+    profile: str = "quick"
+
+
+@dataclass(frozen=True)
 class Study:
     """Tables and figures of one source, side by side with what we measure.
 
-    `why` says honestly why our numbers differ from the source's; `inconsistencies` are contradictions within the source
-    itself; `others` are quantities that no table asks for and that the study runs all the same.
+    `findings` say what comes out, the answer to the study's question first; `why` says honestly why our numbers differ
+    from the source's; `inconsistencies` are contradictions within the source itself; `others` are quantities that no
+    table asks for and that the study runs all the same.
     """
 
     name: str
@@ -161,6 +174,7 @@ class Study:
     inconsistencies: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     others: tuple[Quantity, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def citations(self) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from suite import comparison, plan, study_plan
+from suite import comparison, plan, side_by_side, study_plan
 from suite.records import Record
-from suite.studies import ONE_IMAGE, Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
+from suite.studies import ONE_IMAGE, Figure, Finding, Line, Number, Quantity, Series, Study, Table, Target, studies
 
 HALF = Quantity("tiny", "zeroes", "top1", {"share": 0.5})
 SPEED = Quantity("tiny", "zeroes", "speedup", {"share": 0.5}, "latency", conditions=ONE_IMAGE)
@@ -124,3 +124,16 @@ def test_every_study_is_filled_from_nothing(name: str) -> None:
     done = comparison.compare(studies()[name], comparison.index([]))
     assert done.found and {each.state for each in done.found} == {"missing"}
     assert done.owed and all(command.startswith("python -m suite ") for command in done.owed)
+
+
+def test_a_finding_is_said_of_results_of_the_profile_that_it_was_written_over(fresh: Callable[..., Record]) -> None:
+    said = Finding("Half leaves {half}.", {"half": ("fraction", HALF)}, profile="full")
+    asked = study(HALF, findings=(said,))
+
+    def said_of(*records: Record) -> tuple[tuple[str, str], ...]:
+        return side_by_side.findings(comparison.compare(asked, comparison.index(records)))
+
+    measured = [fresh(seed=seed, metrics={"top1": 0.7 + seed / 10, "parameters": 9}) for seed in range(2)]
+    assert said_of(measured[0]) == (("Half leaves 70.00 %.", "full profile, one seed"),)
+    assert said_of(*measured) == (("Half leaves 75.00 %.", "full profile, 2 seeds"),)
+    assert said_of(fresh(profile="quick")) == said_of(fresh(freshness="0" * 64)) == said_of() == ()

@@ -35,3 +35,12 @@ def test_code_and_strong_words_are_marked_and_odd_marks_stand() -> None:
 def test_a_number_is_bound_to_its_unit_and_to_nothing_else() -> None:
     bound = "20\u00a0% of 3 networks, 8.1\u00a0T MACs, 4\u00a0points, 1\u00a0MiB, 2 studies, 1 second, 0.53\u00a0s."
     assert prose.unparted(bound.replace("\u00a0", " ")) == bound
+
+
+@pytest.mark.parametrize(
+    "text,sentence",
+    [("Does it? `Yes`.", "Does it?"), ("Remove `a` (Li et al. 2017). More.", "Remove a (Li et al. 2017)."),
+     ("One\n line; and more.\n\nTwo.", "One line."), ("- a list", "- a list."), ("", "")],
+)  # fmt: skip
+def test_a_first_sentence_ends_as_one(text: str, sentence: str) -> None:
+    assert prose.first_sentence(text) == sentence

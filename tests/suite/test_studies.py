@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from pathlib import Path
 
 import pytest
 
-from suite import registry
+from suite import comparison, records, registry
 from suite.plan import Cell
 from suite.studies import SOURCES, Number, Study, studies
 
@@ -65,3 +66,25 @@ def test_what_answers_a_number_is_one_measurement(name: str) -> None:
         assert each.point is None or each.kind == "accuracy", each
         assert each.form != "mean" or each.kind == "latency", each
         assert each.device == "cpu" or (each.conditions or {}).get("timing") is not None, each
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finding_names_numbers_that_the_study_measures(name: str) -> None:
+    study = studies()[name]
+    asked = {repr((each.task, each.method, sorted(each.setting.items()), each.kind)) for each in study.quantities}
+    asked |= {repr((task, "dense", [], "accuracy")) for task, *_ in study.cells}  # which every study trains
+    for finding in study.findings:
+        assert {field for _, field, _, _ in string.Formatter().parse(finding.text) if field} == set(finding.by)
+        for _, each in finding.by.values():
+            assert repr((each.task, each.method, sorted(each.setting.items()), each.kind)) in asked, each
+
+
+def test_what_is_published_is_what_the_findings_were_written_over() -> None:
+    known = comparison.index(records.read_results(Path(__file__).parents[2] / "results")[0])
+    silent = [
+        each.finding.text
+        for study in studies().values()
+        for each in comparison.compare(study, known).findings
+        if not each.holds
+    ]
+    assert silent == [], "written over other results: read them again"
