@@ -32,7 +32,7 @@ from suite.progress import Progress
 from suite.records import Record, now
 from suite.registry import Method
 from suite.tasks import Recipe, Task
-from suite.train import train
+from suite.train import has_fast_bf16, train
 from suite.workbench import Workbench
 
 TRAINING_STATE = "training.pt"
@@ -311,7 +311,11 @@ def _compress(
         | {f"dense_{name}": value for name, value in dense_metrics.items()}
         | {"training_macs": training_macs},
         "curve": curve,
-        "notes": {"compress_seconds": round(seconds, 1), "threads": torch.get_num_threads()},
+        "notes": {
+            "compress_seconds": round(seconds, 1),
+            "threads": torch.get_num_threads(),
+            "training_precision": "bf16" if has_fast_bf16(device) else "fp32",
+        },
         "architecture": msgspec.to_builtins(architecture),
         "gallery": _gallery(model, ready, places),
     }

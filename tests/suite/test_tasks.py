@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suite import registry
+from suite import machine, registry
 from suite.tasks import PROFILES
 
 #: What a profile may change of a recipe: its length, and for smoke, which sees a few images, the steps too.
@@ -102,6 +102,7 @@ def test_stand_ins_train_in_seconds_from_the_command_line(run_cli: Callable[...,
         assert each["metrics"]["top1"] == each["metrics"]["dense_top1"] >= 0
         assert each["curve"][0]["train_loss"] < 3
         assert each["notes"]["compress_seconds"] < 60
+        assert each["notes"]["training_precision"] == ("bf16" if machine.bf16_is_fast() else "fp32")
 
 
 @pytest.mark.parametrize("name", ["resnet18-digits", "googlenet-digits"])
