@@ -17,6 +17,9 @@ from suite.sources import spell
 from suite.tasks import PROFILES, Task
 
 DENSE = "dense"
+#: What a fault of the suite spoiled until it was mended, as (kind, backend, when): such records are stale. The peaks of
+#: compiled networks had another run of the compiler inside.
+SPOILED = (("memory", "compile", "2026-11-29T18:30:00Z"),)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,10 @@ def cells(
 
 
 def is_fresh(record: Record) -> bool:
-    """Was the record made by the method, model, task and protocol of this checkout?"""
+    """Was the record made by the method, model, task and protocol of this checkout, and by no fault mended since?"""
+    backend = (record.conditions or {}).get("backend")
+    if any((record.kind, backend) == (kind, spoiled) and record.created < mended for kind, spoiled, mended in SPOILED):
+        return False
     base = record.hyperparameters.get(registry.BASE)
     today = current_freshness(record.task, record.method, None if base is None else str(base))
     return record.protocol == PROTOCOL and today == record.freshness

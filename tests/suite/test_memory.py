@@ -1,12 +1,16 @@
 """Peak memory of a fresh process, against allocations of known size."""
 
+import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+import torch
+from torch._dynamo.utils import counters
 
 from suite import artifacts, child, memory, registry
 from suite.errors import Unsupported
@@ -77,3 +81,15 @@ def test_system_without_the_mark_is_unsupported(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(memory, "CLEAR_REFS", Path("/nowhere/clear_refs"))
     with pytest.raises(Unsupported, match="cannot be reset here"):
         memory.high_water(len, ())
+
+
+def test_a_compiled_network_is_not_compiled_again_while_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As graphs alone, without the code generator, which takes a minute: what matters is what is traced when."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    passes = memory._forward_passes(replace(ask(0.05, 1), backend="compile", cache=tmp_path))
+    traced = dict(counters["stats"])
+    assert traced["unique_graphs"] == 1
+    passes.run()
+    assert dict(counters["stats"]) == traced

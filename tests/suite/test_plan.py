@@ -137,6 +137,16 @@ def test_stale_and_failed_records_do_not_stand(fresh: Make, make_record: Make) -
     assert plan.standing([fresh(task="gone", freshness="0" * 64), fresh(method="gone", freshness="0" * 64)]) == {}
 
 
+def test_what_a_mended_fault_spoiled_is_stale_and_what_came_after_is_not(fresh: Make) -> None:
+    kind, backend, mended = plan.SPOILED[0]
+    before, after = f"2026-11-28{mended[10:]}", f"2026-11-30{mended[10:]}"
+    conditions = {"batch_size": 1, "threads": 1, "backend": backend, "precision": "int8", "cache": "hot"}
+    spoiled = {"kind": kind, "conditions": conditions, "metrics": {"peak_bytes": 1}}
+    assert not plan.is_fresh(fresh(**spoiled, created=before)) and plan.is_fresh(fresh(**spoiled, created=after))
+    eager = spoiled | {"conditions": conditions | {"backend": "eager"}}
+    assert plan.is_fresh(fresh(**eager, created=before)) and plan.is_fresh(fresh(created=before))
+
+
 def test_a_failure_does_not_unseat_an_earlier_success(fresh: Make) -> None:
     good = fresh(created="2025-01-01T00:00:00Z")
     bad = fresh(created="2025-01-02T00:00:00Z", status="error", reason="no")
