@@ -57,6 +57,8 @@ def run(function: Callable[..., T], *arguments: Any, seconds: float) -> T:
 def start_server(preload: Sequence[str] = PRELOAD) -> None:
     """Start the process that children are forked from, unless it runs: whoever asks first says what it imports."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    # A library that looks for a GPU while the server imports it asks the driver, and takes CUDA from no child.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     # Blocked in the server and so in each child: Ctrl-C is the waiting process's alone, which then kills them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -224,7 +224,7 @@ def _await_models(order: Order) -> None:
 
 def _step(order: Order, work: Work) -> Answer:
     """Run a step in a process of its own; the model it leaves is named, and sent where the folder is not shared."""
-    child.start_server(isolate.preload([work.step.cell]))
+    child.start_server(isolate.preload([work.step.cell], work.device))
     limit = order.limit or isolate.LIMITS[work.step.cell.profile]
     running = isolate.begin(work, limit, Progress())
     wanted = _wanted()

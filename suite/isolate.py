@@ -99,7 +99,7 @@ def run_cells(
     lost: dict[str, Failure] = {}  # the dense models and bases that could not be made
     running: dict[Step, Running] = {}
     threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
-    child.start_server(preload(cells))
+    child.start_server(preload(cells, device))
 
     def start(step: Step) -> None:
         progress.say(f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}")
@@ -140,9 +140,14 @@ def run_cells(
             each.replay.close()
 
 
-def preload(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """What the process that cells are forked from imports for all of them."""
+def preload(cells: Sequence[Cell], device: str) -> tuple[str, ...]:
+    """What the process that cells are forked from imports for all of them.
+
+    torchao looks for a GPU as it is imported, and no process forked after that can use one.
+    """
     words = {registry.task(cell.task).data for cell in cells} | {registry.method(cell.method).family for cell in cells}
+    if device != "cpu":
+        words.discard("quantization")
     return (*child.PRELOAD, *NEEDED, *(module for word, module in IMPORTED.items() if word in words))
 
 

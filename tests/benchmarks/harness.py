@@ -147,7 +147,7 @@ if __name__ == "__main__":
     methods = list(registry.catalogue().methods.values())
     cells = plan.cells([registry.task("vgg16-digits")], methods, settings={}, seeds=[0], profile="smoke", which="first")
     started = time.perf_counter()
-    child.start_server(isolate.preload(cells))
+    child.start_server(isolate.preload(cells, "cpu"))
     child.run(os.getpid, seconds=600)
     print(time.perf_counter() - started)
     for _ in range(10):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from suite import artifacts, isolate, plan, records, run
 from suite.errors import DataError, TaskError
@@ -187,10 +188,10 @@ def test_only_what_the_cells_need_is_imported_before_they_are_forked(tiny_cell: 
 
     digits, cifar = tiny_cell("zeroes"), Cell("vgg16-cifar10", "quantize-static", {}, 0, "smoke")
     slow = {"sklearn.datasets", "torch_pruning", "torchao.quantization.pt2e"}
-    assert slow & set(isolate.preload([digits])) == {"sklearn.datasets"}
-    assert slow & set(isolate.preload([cifar])) == {"torchao.quantization.pt2e"}
+    assert slow & set(isolate.preload([digits], "cpu")) == {"sklearn.datasets"}
+    assert slow & set(isolate.preload([cifar], "cpu")) == {"torchao.quantization.pt2e"}
     structured = Cell("vgg16-digits", "structured", {}, 0, "smoke")
-    modules = isolate.preload([cifar, structured])
+    modules = isolate.preload([cifar, structured], "cpu")
     assert slow <= set(modules)
     for name in modules:
         importlib.import_module(name)
@@ -204,9 +205,26 @@ def test_only_what_the_cells_need_is_imported_before_they_are_forked(tiny_cell: 
         complexity.macs(network, (3, 32, 32))
         print(len(set(sys.modules) - known))
     """
-    words = [sys.executable, "-c", textwrap.dedent(program), *isolate.preload([digits])]
+    words = [sys.executable, "-c", textwrap.dedent(program), *isolate.preload([digits], "cpu")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 20, "a cell's process imports modules that all of them import (it was 814)"
+
+
+def test_what_is_imported_for_a_gpu_leaves_it_to_the_processes_forked_after() -> None:
+    """Whoever looks for a GPU before a fork takes it from the child; torch's CUDA build says so without a GPU too."""
+    methods = ("dense", "structured", "quantize-static")
+    cells = [Cell(task, method, {}, 0, "smoke") for task in ("vgg16-digits", "vgg16-cifar10") for method in methods]
+    program = """
+        import importlib, os, sys
+        for name in sys.argv[1:]: importlib.import_module(name)
+        import torch
+        if os.fork() == 0: os._exit(torch._C._cuda_isInBadFork())
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    if not hasattr(torch._C, "_cuda_isInBadFork"):
+        pytest.skip("torch is built without CUDA")
+    words = [sys.executable, "-c", textwrap.dedent(program), *isolate.preload(cells, "cuda")]
+    assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 def test_honest_runs_end_long_before_their_limit() -> None:
