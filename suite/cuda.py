@@ -11,6 +11,7 @@ Networks run in eval mode by cuDNN's heuristics (its autotuner chooses different
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -140,11 +141,11 @@ def full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def timed(network: Network, *, timing: str, cold: bool) -> tuple[Network, str | None]:
+def timed(network: Network, *, timing: str, cold: bool, capture: bool = True) -> tuple[Network, str | None]:
     """The network with rotating inputs and the clock of a row, its graph captured where the device is timed.
 
-    What is known of the graph comes with it: None, or why there is none and passes are launched one by one. Call it in
-    the mode (inference) in which the network runs.
+    What is known of the graph comes with it: None, or why there is none and passes are launched one by one, as without
+    `capture` too. Call it in the mode (inference) in which the network runs.
     """
     import time
 
@@ -154,12 +155,14 @@ def timed(network: Network, *, timing: str, cold: bool) -> tuple[Network, str | 
     model = network.model
     turns: list[Callable[[], object]] = [lambda images=images: model(images) for images in buffers]  # type: ignore[misc]
     missing = None
-    if timing == DEVICE:
+    if timing == DEVICE and capture:
+        before = torch.cuda.current_stream()
         try:
             turns = captured(model, buffers)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # of many kinds: whatever must not happen while a stream is captured
+            torch.cuda.set_stream(before)  # a capture that ends badly may leave its own behind
             torch.cuda.synchronize()
             missing = f"not captured, eager between events: {(first_line(error) or type(error).__name__)[:160]}"
     flush = flusher(FLUSHED_SIZES * l2_bytes(), network.inputs.device) if cold else None
@@ -182,16 +185,21 @@ def taking_turns(calls: Sequence[Callable[[], object]]) -> Callable[[torch.Tenso
 
 
 def _rotation(inputs: torch.Tensor) -> list[torch.Tensor]:
-    """The inputs, and random ones of the same shape, type and memory order."""
+    """The inputs, and random ones of the same shape, type and memory order.
+
+    Drawn by a generator of their own: a capture that ended badly may have spoiled the device's.
+    """
     import torch
 
-    return [inputs, *(torch.randn_like(inputs) for _ in range(BUFFERS - 1))]
+    generator = torch.Generator(inputs.device).manual_seed(0)
+    return [inputs, *(torch.empty_like(inputs).normal_(generator=generator) for _ in range(BUFFERS - 1))]
 
 
 def captured(model: Callable[[torch.Tensor], object], buffers: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
     """A call for each buffer that replays the network's graph on it; all graphs share one pool of memory.
 
-    RuntimeError where the network cannot be captured, SuiteError where a replay computes something else.
+    A graph knows addresses alone, so the calls keep the network and the buffers alive. RuntimeError where the network
+    cannot be captured, SuiteError where a replay computes something else.
     """
     import torch
 
@@ -210,8 +218,12 @@ def captured(model: Callable[[torch.Tensor], object], buffers: Sequence[torch.Te
         graph.replay()
         torch.cuda.synchronize()
         check_replay(wanted, found)
-        replays.append(graph.replay)
+        replays.append(functools.partial(_replay, graph, (model, images)))
     return replays
+
+
+def _replay(graph: torch.cuda.CUDAGraph, _alive: object) -> None:
+    graph.replay()
 
 
 def check_replay(expected: object, found: object) -> None:

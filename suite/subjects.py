@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -177,22 +178,28 @@ def ready(subject: Subject, row: Row, place: Place, exported: Exported) -> Itera
                 networks[role] = replace(network, model=backends.runner(running), inputs=inputs)
         watch = None
         if row.timing is not None:
-            networks = {role: _on_cuda(network, row, role, notes) for role, network in networks.items()}
-            beside = None if beside is None else _on_cuda(beside, row, "eager", notes)
+            networks = _on_cuda(networks if beside is None else {**networks, "eager": beside}, row, notes)
+            beside = networks.get("eager")
             watch, reason = stack.enter_context(cuda.watching(cuda.uuid()))
             if watch is None:
                 notes["nvml"] = reason
         yield latency.Networks(networks["dense"], networks["compressed"], networks.get("redrawn"), beside, watch), notes
 
 
-def _on_cuda(network: Network, row: Row, role: str, notes: dict[str, Any]) -> Network:
-    """The network with the row's clock; `notes` gets why it has no graph, where it should have one."""
+def _on_cuda(networks: Mapping[str, Network], row: Row, notes: dict[str, Any]) -> dict[str, Network]:
+    """The networks with the row's clock, by their roles: all as graphs, or none, and `notes` get why of those at fault.
+
+    A graph beside a network that is launched call by call would be faster for that alone.
+    """
     from suite import cuda
 
-    found, missing = cuda.timed(network, timing=str(row.timing), cold=row.cache == "cold")
-    if missing is not None:
-        notes["graph" if role == "compressed" else f"{role}_graph"] = missing
-    return found
+    timed = functools.partial(cuda.timed, timing=str(row.timing), cold=row.cache == "cold")
+    found = {role: timed(network) for role, network in networks.items()}
+    missing = {role: why for role, (_, why) in found.items() if why is not None}
+    notes |= {"graph" if role == "compressed" else f"{role}_graph": why for role, why in missing.items()}
+    if missing:
+        found = {role: timed(network, capture=False) for role, network in networks.items()}
+    return {role: network for role, (network, _) in found.items()}
 
 
 def weights_notes(compressed: str, dense: str) -> dict[str, Any]:

@@ -184,6 +184,8 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch, fake_nvml: Any) -> None:
 
     monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: Event())
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
     monkeypatch.setattr(cuda, "captured", captured)
     monkeypatch.setattr(cuda, "l2_bytes", lambda: 2**16)
     monkeypatch.setattr(cuda, "uuid", lambda: None)
@@ -212,6 +214,24 @@ def test_row_gets_ready_with_its_clock_and_precision(
     assert set(told.values()) <= {
         "not captured, eager between events: operation not permitted when stream is capturing"
     }
+
+
+def test_no_network_is_timed_by_its_graph_beside_one_that_has_none(
+    without_cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def timed(network: Any, *, capture: bool = True, **_: Any) -> tuple[Any, str | None]:
+        asked.append(capture)
+        return (network, "graph" if capture else "eager"), "it waits" if capture and len(asked) == 2 else None
+
+    monkeypatch.setattr(cuda, "timed", timed)
+    notes: dict[str, Any] = {}
+    found = subjects._on_cuda({"dense": "a", "compressed": "b"}, Row(1, 1, timing="device"), notes)  # type: ignore[dict-item]
+    assert found == {"dense": ("a", "eager"), "compressed": ("b", "eager")} and notes == {"graph": "it waits"}
+    asked[:] = [True, True]
+    found = subjects._on_cuda({"dense": "a", "compressed": "b"}, Row(1, 1, timing="device"), notes := {})  # type: ignore[dict-item]
+    assert found == {"dense": ("a", "graph"), "compressed": ("b", "graph")} and notes == {}
 
 
 # ---------------------------------------------------------------------------------------------------------- GPU's speed

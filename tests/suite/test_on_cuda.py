@@ -15,7 +15,22 @@ import pytest
 import torch
 from torch import nn
 
-from suite import artifacts, bench, child, cuda, data, energy, execute, latency, memory, plan, registry, run, stats
+from suite import (
+    artifacts,
+    bench,
+    child,
+    cuda,
+    data,
+    energy,
+    execute,
+    latency,
+    memory,
+    plan,
+    profiling,
+    registry,
+    run,
+    stats,
+)
 from suite.bench import Row, Subject
 from suite.conditions import standard_rows
 from suite.evaluate import OBJECTIVES, evaluate
@@ -117,11 +132,13 @@ def test_network_that_cannot_be_captured_is_timed_eager_and_says_so() -> None:
         network, missing = cuda.timed(latency.eager(Looking(), images, "cuda"), timing="device", cold=False)
         assert missing is not None and missing.startswith("not captured, eager between events: ")
         assert network.time(5) > 0
+        again, missing = cuda.timed(latency.eager(Repeated(1), images, "cuda"), timing="device", cold=False)
+        assert missing is None and again.time(5) > 0, "the failed capture spoiled nothing"
 
 
 def test_graph_computes_what_the_network_does_on_each_of_its_inputs() -> None:
     model = Repeated(1).eval().cuda().to(memory_format=torch.channels_last)
-    buffers = [torch.randn(2, 3, 16, 16, device="cuda") for _ in range(3)]
+    buffers = [torch.randn(2, 3, 16, 16).cuda() for _ in range(3)]
     with torch.inference_mode():
         replays = cuda.captured(model, buffers)  # checks each
     assert len(replays) == 3
@@ -163,6 +180,9 @@ def test_every_row_of_the_device_gives_a_record(row: Row, tmp_path: Path) -> Non
         pytest.skip(str(found.reason))
     assert found.status == "ok", found.reason
     assert found.conditions["timing"] == row.timing and found.conditions["precision"] == row.precision
+    if row.timing == profiling.TIMING:
+        assert float(found.metrics["total_cuda_seconds"] or 0) > 0
+        return
     assert float(found.metrics["speedup_low"] or 0) <= float(found.metrics["speedup_high"] or 0)
     assert "sm_mhz" in found.notes or "nvml" in found.notes
     assert ("value_blind_speedup" in found.notes) == (row.batch_size == 1 and row.precision == "fp32")
