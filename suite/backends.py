@@ -12,7 +12,9 @@ import functools
 import gc
 import importlib
 import os
+import shutil
 import sys
+import sysconfig
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -166,6 +168,12 @@ def _require_compiler(device: str) -> None:
         if not has_triton():
             raise Unsupported(
                 "torch.compile needs Triton on CUDA, and a GPU of compute capability 7.0 or above: pip install triton"
+            )
+        scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's, as Triton has it
+        header = Path(sysconfig.get_paths(scheme)["include"], "Python.h")
+        if not header.exists() or not any(map(shutil.which, (os.environ.get("CC") or "gcc", "clang"))):
+            raise Unsupported(
+                "torch.compile's Triton compiles what calls its kernels: install gcc and Python's headers (python3-dev)"
             )
         return
     from torch._inductor import cpp_builder

@@ -28,7 +28,8 @@ Told = Callable[[Any], None]
 PRELOAD = ("torch", "pytest", "pytest_benchmark.plugin", "suite.artifacts", "suite.bench", "suite.latency",
            "suite.memory", "models")  # fmt: skip
 #: How an allocation that the system refused reads in torch's RuntimeErrors, on the CPU and on CUDA.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory",
+                  "alloc_failed")  # fmt: skip
 
 
 class ChildFailed(SuiteError):

@@ -362,7 +362,7 @@ def batches(
     whole = split.frames if cut and split.frames is not None else split.images
     stop = len(split) if shuffle is None else max(1, len(split) // batch_size) * batch_size
     for start in range(0, stop, batch_size):
-        chosen = order[start : start + batch_size].to(device)
+        chosen = order[start : start + batch_size].to(device, non_blocking=True)  # no wait for what the GPU still does
         images = whole[chosen]
         if shuffle is not None:
             for name in augmentation:

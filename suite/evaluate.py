@@ -122,7 +122,8 @@ OBJECTIVES: Mapping[str, Objective] = {
 def evaluate(model: nn.Module, dataset: Dataset, split: Split, objective: Objective) -> dict[str, float]:
     """Each metric of the objective over a whole split, in float32: sums over the samples, divided once at the end."""
     if objective.match is not None:
-        return objective.match.evaluate(model, dataset, split)
+        with full_float32():
+            return objective.match.evaluate(model, dataset, split)
     training = model.training
     model.eval()
     totals: dict[str, float] = {}

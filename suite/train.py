@@ -20,6 +20,7 @@ from torch.nn.functional import mse_loss
 
 from suite import complexity, machine
 from suite.adversarial import ADAM_SHARE, Match
+from suite.cuda import full_float32
 from suite.data import Dataset, Split, batches
 from suite.errors import ArtifactError, SuiteError, Unsupported, said
 from suite.evaluate import Loss, Objective, evaluate
@@ -32,6 +33,8 @@ Transform = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 #: With the schedule `plateau`, the learning rate falls tenfold after so many epochs without a better validation score.
 PLATEAU_EPOCHS = 5
 PLATEAU_FACTOR = 0.1
+#: A training's state whose keeping took longer than the first (seconds) is kept again after so many times as long.
+QUICK_KEEPING, KEEPING_SHARE = 0.1, 19
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,9 @@ def train(
 ) -> Training:
     """Train a network in place on the data set's training split: SGD with Nesterov momentum, `recipe` for the rest.
 
-    With `checkpoint`, the state is kept there after each epoch and a later call goes on from it to the same weights as
-    an uninterrupted one: shuffling and augmentation of an epoch depend on `seed` and the epoch alone. SuiteError where
-    the loss is not finite.
+    With `checkpoint`, the state is kept there after each epoch, or after as many as make a slow keeping a twentieth of
+    the time, and a later call goes on from it to the same weights as an uninterrupted one: shuffling and augmentation
+    of an epoch depend on `seed` and the epoch alone. SuiteError where the loss is not finite.
 
     Where the objective has a match, the opponent learns beside the network, in place as well, by Adam at a fixed share
     of the learning rates; Unsupported for a variation's loss, teacher or transform.
@@ -114,6 +117,7 @@ def train(
     done = _resume(checkpoint, learning, optimizer, progress)
     assert checkpoint is None or not variation.keep_best, "the best weights of an interrupted training are not kept"
     best: dict[str, torch.Tensor] = {}
+    kept = keeping = 0.0  # when the state was last kept, and the seconds that it took
     steps = max(1, len(dataset.train) // recipe.batch_size)
     macs = 3 * complexity.macs(model, tuple(dataset.train.images.shape[1:])) if match is None else match.macs(model)
     with progress.bar(label, recipe.epochs * steps) as advance:
@@ -121,18 +125,20 @@ def train(
         for epoch in range(len(done.curve), recipe.epochs):
             started = time.perf_counter()
             lr_scale = plateau_scale(_gains(done, objective)) if recipe.schedule == "plateau" else 1.0
-            seen, total = _epoch(
-                model,
-                dataset,
-                recipe,
-                variation,
-                match or variation.loss or (mse_loss if variation.teacher else objective.loss(recipe)),
-                optimizer,
-                lr_scale=lr_scale,
-                seed=seed,
-                epoch=epoch,
-                advance=advance,
-            )
+            # outside of autocast nothing is rounded to TF32 either, backward passes included
+            with contextlib.nullcontext() if variation.autocast else full_float32():
+                seen, total = _epoch(
+                    model,
+                    dataset,
+                    recipe,
+                    variation,
+                    match or variation.loss or (mse_loss if variation.teacher else objective.loss(recipe)),
+                    optimizer,
+                    lr_scale=lr_scale,
+                    seed=seed,
+                    epoch=epoch,
+                    advance=advance,
+                )
             if not math.isfinite(total):
                 raise SuiteError(f"{label}: the loss is {total} in epoch {epoch + 1}; lower its lr ({recipe.lr})")
             score = evaluate(model, dataset, dataset.val, objective)[objective.headline]
@@ -140,8 +146,12 @@ def train(
             done.training_macs += macs * seen
             done.curve.append({"step": epoch + 1, "train_loss": round(total, 5), "val": round(score, 5)})
             advance(0, note=f"val {score:.4f}")
-            if checkpoint is not None:
+            waits = keeping > QUICK_KEEPING and time.perf_counter() - kept < KEEPING_SHARE * keeping
+            if checkpoint is not None and not waits:
+                before = time.perf_counter()
                 _keep(checkpoint, learning, optimizer, done)
+                kept = time.perf_counter()
+                keeping = kept - before
             waited = epochs_since_best(_gains(done, objective))
             if variation.keep_best and waited == 0:
                 best = {name: tensor.detach().clone() for name, tensor in learning.state_dict().items()}

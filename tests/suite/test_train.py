@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from suite import complexity
+from suite import train as train_module
 from suite.errors import SuiteError
 from suite.progress import Progress
 from suite.tasks import Recipe
@@ -80,6 +81,17 @@ def test_interrupted_training_ends_bit_equal_to_an_uninterrupted_one(
     assert same(resumed, whole)
     assert done.curve == expected.curve and done.training_macs == expected.training_macs
     assert not resumed.training
+
+
+def test_a_slow_keeping_of_the_state_is_a_small_share_of_the_training(
+    fit: Callable[..., Training], tiny_model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.train.QUICK_KEEPING", 0.0)
+    monkeypatch.setattr("suite.train.KEEPING_SHARE", 1e6)
+    keep, kept = train_module._keep, []
+    monkeypatch.setattr("suite.train._keep", lambda *given: (kept.append(len(given[-1].curve)), keep(*given)))
+    done = fit(tiny_model, checkpoint=tmp_path / "state.pt")
+    assert len(done.curve) == 3 and kept == [1]
 
 
 def test_resuming_says_where_it_goes_on(
