@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import child, conditions, cuda, energy, machine, memory, profiling, stats, subjects
 from suite.errors import SuiteError, Unsupported, UsageError
-from suite.records import MOST_SAMPLES, significant
+from suite.records import KINDS, MOST_SAMPLES, significant
 from suite.subjects import Exported, Place
 from suite.subjects import Row as Row
 from suite.subjects import Subject as Subject
@@ -57,12 +57,12 @@ def measure(
 ) -> Measurement:
     """Measure one row of one subject. A failure is a Measurement too: its status and a one-line reason say what failed.
 
-    `kind` is one of `conditions.KINDS`; `timeout_seconds` limits each child process; `scratch` is a folder of this
+    `kind` is one of `records.KINDS`; `timeout_seconds` limits each child process; `scratch` is a folder of this
     run's own where compiled code and exported networks wait for the next row (None: a temporary one). UsageError or
     DeviceError where no row can be measured at all.
     """
-    if kind not in conditions.KINDS:
-        raise UsageError(f"unknown kind {kind!r}: choose one of {', '.join(conditions.KINDS)}")
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind {kind!r}: choose one of {', '.join(KINDS)}")
     conditions.check_profile(profile)
     machine.require_device(device)
     limit = timeout_seconds or (

@@ -206,7 +206,7 @@ def _plan(options: argparse.Namespace) -> int:
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
                        "base": cell.key not in named})  # fmt: skip
     training = cost.estimate_seconds(owed, options.device, trained)
-    kinds = conditions.kinds(options.device)
+    kinds = conditions.kinds(options.device, options.kind or ())
     timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root, kinds)]
     timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
     jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)

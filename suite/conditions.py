@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from suite import cuda, energy, machine, profiling
-from suite.errors import UsageError
+from suite.errors import DeviceError, UsageError
+from suite.records import KINDS
 from suite.subjects import Row
 from suite.tasks import PROFILES
 
@@ -30,7 +31,6 @@ BACKENDS = ("eager", "compile", "onnxruntime")
 #: What the compressed network computes in. An INT8 network is stored as one; on CUDA, both networks of a float32 pair
 #: are converted to a half precision.
 PRECISIONS = ("fp32", "int8", *cuda.HALVES)
-KINDS = ("latency", "memory", "energy")
 #: Images in a large batch; of a task that reconstructs its larger images (DESIGN section 7).
 LARGE_BATCH = 128
 LARGE_BATCH_OF_RECONSTRUCTIONS = 32
@@ -92,9 +92,16 @@ def _int8_row(row: Row) -> Row:
     return replace(row, precision="int8", backend="compile" if row.backend == "eager" else row.backend)
 
 
-def kinds(device: str) -> tuple[str, ...]:
-    """What is measured on this machine's `device`: energy where there is a counter."""
-    return KINDS if energy.missing(device) is None else KINDS[:2]
+def kinds(device: str, asked: Collection[str] = ()) -> tuple[str, ...]:
+    """What is measured on this machine's `device`, of what was asked for (all): energy where there is a counter.
+
+    DeviceError where energy was asked for by name and there is none.
+    """
+    missing = energy.missing(device)
+    if missing is not None and "energy" in asked:
+        raise DeviceError(f"--kind energy: {missing}")
+    possible = KINDS if missing is None else KINDS[:2]
+    return tuple(kind for kind in possible if not asked or kind in asked)
 
 
 def for_objective(rows: Iterable[Row], objective: str) -> tuple[Row, ...]:

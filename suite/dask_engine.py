@@ -215,7 +215,8 @@ def _asked(
 ) -> tuple[list[Job], list[Record]]:
     """What a worker's kind of machine owes, and the records that stand of it."""
     here = member.welcome.machine
-    asked = execute.jobs(cells, execute.rows_on(rows, here.cores), session.places.artifacts, member.welcome.kinds)
+    kinds = [kind for kind in member.welcome.kinds if not session.kinds or kind in session.kinds]
+    asked = execute.jobs(cells, execute.rows_on(rows, here.cores), session.places.artifacts, kinds)
     return execute.owed(asked, [] if session.force else found, here.slug, session.device)
 
 

@@ -26,10 +26,10 @@ from suite import (
 )
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
-from suite.errors import UsageError
+from suite.errors import DataError, UsageError
 from suite.plan import Cell
 from suite.progress import Progress
-from suite.records import Record, RunFile, read_results
+from suite.records import KINDS, Record, RunFile, read_results
 from suite.run import Places, Provenance
 from suite.run import newest_model as newest_model
 
@@ -54,6 +54,8 @@ class Session:
     origin: Provenance
     progress: Progress
     force: bool = False
+    #: Of `records.KINDS`, what is measured; empty: all that the machine can.
+    kinds: tuple[str, ...] = ()
     workers: int = 1
     #: Seconds that a cell, or a child that measures, may take; None: as long as its profile allows.
     timeout: float | None = None
@@ -178,24 +180,25 @@ class Job:
 
 
 def jobs(
-    cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None, kinds: Sequence[str] = conditions.KINDS[:2]
+    cells: Iterable[Cell], rows: Sequence[Row], root: Path | None = None, kinds: Sequence[str] = KINDS[:2]
 ) -> list[Job]:
-    """Every row of every cell, in the precision that its model in `root` has: noise floors, then the other `kinds`."""
+    """Every row of every cell, in the precision that its model in `root` has: noise floors, then kind after kind.
+
+    So what a reader looks for first is there first where time runs out. Noise floors are of latencies.
+    """
     cells = list(cells)
     found = []
     by_task = {cell.task: conditions.for_objective(rows, registry.task(cell.task).objective) for cell in cells}
     precisions = {cell.key: _precision(cell, root) for cell in cells}
     dense = list({cell.dense.key: cell.dense for cell in cells}.values())
-    for task in dict.fromkeys(cell.task for cell in dense):
+    for task in dict.fromkeys(cell.task for cell in cells) if "latency" in kinds else ():
         first = next(cell for cell in dense if cell.task == task)
         found += [Job(first, row, "noise-floor") for row in by_task[task]]
-    for task in dict.fromkeys(cell.task for cell in cells):
         quantized = [cell for cell in cells if cell.task == task and precisions[cell.key] != "fp32"]
         int8_rows = [row for row in as_precision(by_task[task], "int8") if row.timing is None]  # none on CUDA
         found += [Job(cell, row, "noise-floor") for cell in quantized[:1] for row in int8_rows]
-    for cell in cells:
-        own = as_precision(by_task[cell.task], precisions[cell.key])
-        found += [Job(cell, row, kind) for row in own for kind in kinds if _worth(row, kind)]
+    own = {cell.key: as_precision(by_task[cell.task], precisions[cell.key]) for cell in cells}
+    found += [Job(cell, row, kind) for kind in kinds for cell in cells for row in own[cell.key] if _worth(row, kind)]
     return found
 
 
@@ -249,16 +252,24 @@ def benchmark(cells: Sequence[Cell], rows: Rows, session: Session, executor: str
 def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: str) -> Iterator[Outcome]:
     found = standing_records(session)
     here = rows_on(rows, machine.usable_cores())
-    asked = jobs(cells, here, session.places.artifacts, conditions.kinds(session.device))
+    asked = jobs(cells, here, session.places.artifacts, conditions.kinds(session.device, session.kinds))
     todo, standing = owed(asked, [] if session.force else found, session.origin.machine, session.device)
     yield from (Outcome(record, skipped=True) for record in standing)
     if not todo:
         return
     child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
     subjects: dict[str, Subject | None] = {}
-    yield from get_ready(todo, found, session, "local", subjects)
+    lacking: DataError | None = None
+    try:
+        yield from get_ready(todo, found, session, "local", subjects)
+    except DataError as error:  # of cells that have no model; to measure the others takes no data
+        lacking = error
     there = {key: subject for key, subject in subjects.items() if subject is not None}
     todo = [job for job in todo if job.cell.key in there]  # what could not be compressed has a record that says why
+    if lacking is not None:
+        if not todo:
+            raise lacking
+        session.progress.say(f"{lacking}; measuring the cells that have a model")
     if not todo:
         return
     kinds = ", ".join(
@@ -272,6 +283,8 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
             yield from (Outcome(record, skipped=True) for record in standing)
         if todo:
             yield from _measure_all(todo, there, session)
+    if lacking is not None:
+        raise lacking
 
 
 def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject], session: Session) -> Iterator[Outcome]:

@@ -12,6 +12,7 @@ from suite import plan, registry
 from suite.errors import DataError, UsageError
 from suite.plan import Cell
 from suite.progress import Progress
+from suite.records import KINDS
 from suite.registry import Method
 from suite.tasks import PROFILES
 
@@ -51,6 +52,7 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
     add("--timeout", type=_positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
     add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
+    add("--kind", action="append", choices=KINDS, help="of benchmarks, repeatable; default: all that can be measured")
     add("--force", action="store_true", help="measure again what is fresh")
     add("--json", action="store_true", help="records on standard output, one a line")
 
@@ -174,6 +176,7 @@ def session_of(options: argparse.Namespace) -> Session:
         run.provenance(),
         Progress(),
         force=options.force,
+        kinds=tuple(options.kind or ()),
         workers=options.workers,
         timeout=options.timeout,
     )

@@ -23,6 +23,8 @@ from suite.files import write_atomically as write_atomically
 SCHEMA = 1
 #: Raised whenever the way of training or measuring changes; part of every cell key and freshness hash.
 PROTOCOL = 1
+#: What a benchmark measures of a network; noise floors come with the first.
+KINDS = ("latency", "memory", "energy")
 LONGEST_LINE = 1_000_000
 LONGEST_TEXT = 20_000
 #: Of what is said about a bad line.

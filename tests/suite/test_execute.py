@@ -15,7 +15,7 @@ import pytest
 
 from suite import bench, conditions, energy, execute, machine, plan, records, run
 from suite.bench import Row
-from suite.errors import UsageError
+from suite.errors import DataError, DeviceError, UsageError
 from suite.execute import Outcome, Session
 from suite.plan import Cell
 from suite.progress import Progress
@@ -175,14 +175,15 @@ def test_jobs_begin_with_the_noise_floor_of_each_task(tiny_cell: Callable[..., C
     found = execute.jobs([tiny_cell("zeroes"), tiny_cell("zeroes", seed=1)], [hot, cold])
     assert [(job.cell.method, job.cell.seed, job.kind, job.row.cache) for job in found] == [
         ("dense", 0, "noise-floor", "hot"), ("dense", 0, "noise-floor", "cold"),
-        ("zeroes", 0, "latency", "hot"), ("zeroes", 0, "memory", "hot"), ("zeroes", 0, "latency", "cold"),
-        ("zeroes", 1, "latency", "hot"), ("zeroes", 1, "memory", "hot"), ("zeroes", 1, "latency", "cold"),
+        ("zeroes", 0, "latency", "hot"), ("zeroes", 0, "latency", "cold"),
+        ("zeroes", 1, "latency", "hot"), ("zeroes", 1, "latency", "cold"),
+        ("zeroes", 0, "memory", "hot"), ("zeroes", 1, "memory", "hot"),
     ]  # fmt: skip
 
 
 def test_on_cuda_memory_and_energy_are_measured_once_a_batch_and_precision(tiny_cell: Callable[..., Cell]) -> None:
     rows = [replace(row, batch_size=1) for row in conditions.standard_rows("cuda", "all")]
-    found = execute.jobs([tiny_cell("zeroes")], list(dict.fromkeys(rows)), kinds=conditions.KINDS)
+    found = execute.jobs([tiny_cell("zeroes")], list(dict.fromkeys(rows)), kinds=records.KINDS)
     for kind in ("memory", "energy"):
         asked = [(job.row.backend, job.row.precision, job.row.timing) for job in found if job.kind == kind]
         assert asked == [("eager", "fp32", "wall"), ("eager", "fp16", "wall"), ("eager", "bf16", "wall"),
@@ -195,6 +196,10 @@ def test_no_energy_is_asked_of_a_machine_without_a_counter(
 ) -> None:
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
     assert conditions.kinds("cpu") == ("latency", "memory")
+    assert conditions.kinds("cpu", ["memory"]) == ("memory",)
+    assert {job.kind for job in execute.jobs([tiny_cell("zeroes")], [Row(1, 1)], kinds=("memory",))} == {"memory"}
+    with pytest.raises(DeviceError, match="--kind energy: no energy counter"):
+        conditions.kinds("cpu", ["energy"])
     assert {job.kind for job in execute.jobs([tiny_cell("zeroes")], [Row(1, 1)], kinds=conditions.kinds("cpu"))} == {
         "noise-floor", "latency", "memory",
     }  # fmt: skip
@@ -225,6 +230,13 @@ def test_benchmark_measures_once_and_compresses_first_what_is_missing(
     job = execute.Job(cells[0], Row(1, 1, cache="cold"), "latency")
     told = execute.cost_record(job, bench.Measurement("latency", {}, "error", "why", {}, [], {}), session())
     assert told.command == f"{latency.command} --rows all", "the command that measures this very row"
+    lacking = Cell("vgg16-cifar10", "dense", {}, 0, "smoke")
+    bare = replace(fresh, data=tmp_path / "none", results=tmp_path / "bare")
+    measured = []
+    with pytest.raises(DataError, match="cifar10 is not in"):  # but the cell that has a model is measured first
+        for outcome in execute.benchmark([lacking, *cells], rows, session(places=bare, kinds=("memory",))):
+            measured.append((outcome.record.task, outcome.record.kind, outcome.record.status))
+    assert measured == [("tiny", "memory", "ok")]
     before = contents(results_dir)
     again = list(execute.benchmark(cells, rows, session(places=fresh)))
     assert [(outcome.record.kind, outcome.skipped) for outcome in again] == [
