@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from suite import artifacts, isolate, plan, records, run
 from suite.errors import DataError, TaskError
@@ -196,35 +195,26 @@ def test_only_what_the_cells_need_is_imported_before_they_are_forked(tiny_cell: 
     for name in modules:
         importlib.import_module(name)
     program = """
-        import importlib, sys
-        for name in sys.argv[1:]: importlib.import_module(name)
+        import importlib, os, sys
+        own, gpu = (words.split() for words in sys.argv[1:])
+        for name in own: importlib.import_module(name)
         import torch
         from suite import complexity, registry
         network, known = registry.build_model("vgg16", {"classes": 10, "width": 0.25}), set(sys.modules)
         torch.optim.SGD(network.parameters(), lr=0.1).zero_grad()
         complexity.macs(network, (3, 32, 32))
         print(len(set(sys.modules) - known))
-    """
-    words = [sys.executable, "-c", textwrap.dedent(program), *isolate.preload([digits], "cpu")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 20, "a cell's process imports modules that all of them import (it was 814)"
-
-
-def test_what_is_imported_for_a_gpu_leaves_it_to_the_processes_forked_after() -> None:
-    """Whoever looks for a GPU before a fork takes it from the child; torch's CUDA build says so without a GPU too."""
-    methods = ("dense", "structured", "quantize-static")
-    cells = [Cell(task, method, {}, 0, "smoke") for task in ("vgg16-digits", "vgg16-cifar10") for method in methods]
-    program = """
-        import importlib, os, sys
-        for name in sys.argv[1:]: importlib.import_module(name)
-        import torch
-        if os.fork() == 0: os._exit(torch._C._cuda_isInBadFork())
+        for name in gpu: importlib.import_module(name)
+        if os.fork() == 0: os._exit(getattr(torch._C, "_cuda_isInBadFork", lambda: False)())
         print(os.waitstatus_to_exitcode(os.wait()[1]))
     """
-    if not hasattr(torch._C, "_cuda_isInBadFork"):
-        pytest.skip("torch is built without CUDA")
-    words = [sys.executable, "-c", textwrap.dedent(program), *isolate.preload(cells, "cuda")]
-    assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "0\n"
+    both = isolate.preload([digits], "cpu"), isolate.preload([digits, cifar, structured], "cuda")
+    words = [sys.executable, "-c", textwrap.dedent(program), *map(" ".join, both)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    new, spoiled = map(int, done.stdout.split())
+    assert new < 20, "a cell's process imports modules that all of them import (it was 814)"
+    # torch's CUDA build says so without a GPU too
+    assert not spoiled, "what was imported has looked for a GPU, and no process forked after that can use one"
 
 
 def test_honest_runs_end_long_before_their_limit() -> None:
