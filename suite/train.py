@@ -56,7 +56,10 @@ class Variation:
 
 @dataclass
 class Training:
-    """What a training did: one curve point an epoch, seconds of wall time, MACs (forward, and twice that backward)."""
+    """What a training did: one curve point an epoch, seconds of wall time, MACs.
+
+    MACs are those of the forward passes and twice as many for backward, and those of a teacher's forward passes.
+    """
 
     curve: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -119,7 +122,9 @@ def train(
     best: dict[str, torch.Tensor] = {}
     kept = keeping = 0.0  # when the state was last kept, and the seconds that it took
     steps = max(1, len(dataset.train) // recipe.batch_size)
-    macs = 3 * complexity.macs(model, tuple(dataset.train.images.shape[1:])) if match is None else match.macs(model)
+    shape: tuple[int, ...] = tuple(dataset.train.images.shape[1:])
+    macs = 3 * complexity.macs(model, shape) if match is None else match.macs(model)
+    macs += 0 if variation.teacher is None else complexity.macs(variation.teacher, shape)  # forward alone
     with progress.bar(label, recipe.epochs * steps) as advance:
         advance(len(done.curve) * steps)
         for epoch in range(len(done.curve), recipe.epochs):

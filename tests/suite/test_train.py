@@ -296,7 +296,9 @@ def test_teacher_gives_the_targets(fit: Callable[..., Training], tiny_model: nn.
     fit(tiny_model, teacher=teacher, loss=watch)
     assert all(each.shape == (32, 10) and each.dtype == torch.float32 and not each.requires_grad for each in seen)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
-    losses = [point["train_loss"] for point in fit(tiny_model, teacher=teacher, recipe={"epochs": 6}).curve]
+    done = fit(tiny_model, teacher=teacher, recipe={"epochs": 6})
+    assert done.training_macs == 4 * complexity.macs(tiny_model, (3, 32, 32)) * 64 * 6, "the teacher's passes too"
+    losses = [point["train_loss"] for point in done.curve]
     assert losses[-1] < losses[0], "without a loss of its own: mean squared difference to the teacher"
 
 
