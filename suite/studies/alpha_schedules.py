@@ -141,12 +141,37 @@ STUDY = Study(
             },
         ),
         Finding(
+            "The learning rate decides more, at one schedule: a single training at zero ends at {slow} with a rate of "
+            "0.001, {middle} with 0.01 and {fast} with 0.1, the three in turn at {step}. Above zero, where the paper "
+            "takes 0.001, it matters only if it is too high: {low} with 0.001, {step} with 0.01, and with 0.1 the "
+            "network dies, {high} being chance.",
+            {
+                "slow": ("fraction", _top1(restarts="0.001", restart_epochs="110")),
+                "middle": ("fraction", _top1(restarts="0.01", restart_epochs="110")),
+                "fast": ("fraction", _top1(restarts="0.1", restart_epochs="110")),
+                "step": ("fraction", _top1()),
+                "low": ("fraction", _top1(lr=0.001)),
+                "high": ("fraction", _top1(lr=0.1)),
+            },
+        ),
+        Finding(
             "Of the steps the smaller is the better, {tenth}, {quarter} and {half} for 0.1, 0.25 and 0.5, where the "
             "outlook hopes for larger ones.",
             {
                 "tenth": ("fraction", _top1()),
                 "quarter": ("fraction", _top1(size=0.25)),
                 "half": ("fraction", _top1(size=0.5)),
+            },
+        ),
+        Finding(
+            "Of what was changed the regression of the original's logits does best, {regress} and {step} without, at "
+            "{more} MACs of training and {macs}; noise on half the images leaves {noise}.",
+            {
+                "regress": ("fraction", _top1(regress_logits=True)),
+                "step": ("fraction", _top1()),
+                "noise": ("fraction", _top1(noise=0.1, noise_share=0.5)),
+                "more": ("count", Quantity(VGG, METHOD, "training_macs", {**RATIO, "regress_logits": True})),
+                "macs": ("count", Quantity(VGG, METHOD, "training_macs", RATIO)),
             },
         ),
         Finding(

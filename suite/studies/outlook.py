@@ -81,9 +81,10 @@ STUDY = Study(
             },
         ),
         Finding(
-            "A larger step gains nothing: {half} the original's loss by steps of 0.5, {tenth} by 0.1, at equal "
-            "training.",
+            "Neither a larger step nor the jump gains anything: {half} the original's loss by steps of 0.5, {jump} by "
+            "the jump, {tenth} by steps of 0.1, at equal training.",
             {
+                "jump": ("factor", Quantity(PLAIN, METHOD, "loss", JUMP, form="over-dense")),
                 "half": ("factor", Quantity(PLAIN, METHOD, "loss", LARGE, form="over-dense")),
                 "tenth": ("factor", Quantity(PLAIN, METHOD, "loss", BOTH, form="over-dense")),
             },
