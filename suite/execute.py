@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import (
-    artifacts,
-    bench,
-    child,
-    clock,
-    conditions,
-    cost,
-    cuda,
-    isolate,
-    machine,
-    plan,
-    progress,
-    registry,
-    run,
-)
+from suite import artifacts, bench, child, clock, conditions, cost, cuda, isolate, machine, plan, progress, registry, run
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
 from suite.errors import DataError, UsageError
@@ -259,22 +246,23 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
         return
     child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
     subjects: dict[str, Subject | None] = {}
-    lacking: DataError | None = None
     try:
         yield from get_ready(todo, found, session, "local", subjects)
     except DataError as error:  # of cells that have no model; to measure the others takes no data
-        lacking = error
+        if any(subjects.values()):
+            session.progress.say(f"{error}; measuring the cells that have a model")
+        yield from _measure_ready(todo, subjects, session)
+        raise
+    yield from _measure_ready(todo, subjects, session)
+
+
+def _measure_ready(todo: Iterable[Job], subjects: Mapping[str, Subject | None], session: Session) -> Iterator[Outcome]:
     there = {key: subject for key, subject in subjects.items() if subject is not None}
     todo = [job for job in todo if job.cell.key in there]  # what could not be compressed has a record that says why
-    if lacking is not None:
-        if not todo:
-            raise lacking
-        session.progress.say(f"{lacking}; measuring the cells that have a model")
     if not todo:
         return
-    kinds = ", ".join(
-        _count(sum(job.kind == kind for job in todo), kind) for kind in dict.fromkeys(j.kind for j in todo)
-    )
+    counts = Counter(job.kind for job in todo)
+    kinds = ", ".join(_count(number, kind) for kind, number in counts.items())
     measuring = progress.duration(cost.benchmark_seconds(todo, session.device))
     session.progress.say(f"{_count(len(todo), 'row')} to measure ({kinds}): about {measuring}")
     with machine.device_lock(session.device) as waited:
@@ -283,8 +271,6 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
             yield from (Outcome(record, skipped=True) for record in standing)
         if todo:
             yield from _measure_all(todo, there, session)
-    if lacking is not None:
-        raise lacking
 
 
 def _measure_all(todo: Sequence[Job], subjects: Mapping[str, Subject], session: Session) -> Iterator[Outcome]:

@@ -163,7 +163,7 @@ def test_weights_are_inside_the_peak_and_half_as_many_bytes_in_half_precision() 
         precision: memory.measure(memory.Ask(None, known, 1, 1, "cuda", precision=precision), seconds=300)
         for precision in ("fp32", "fp16")
     }
-    assert 58.9e6 < peaks["fp32"].peak_bytes < 58.9e6 + 300e6, "weights, activations and scratch space"
+    assert 58.9e6 < peaks["fp32"].peak_bytes < 58.9e6 + 100e6, "weights, activations and scratch space"
     assert 29.4e6 < peaks["fp16"].peak_bytes < peaks["fp32"].peak_bytes
     assert (peaks["fp32"].reserved_bytes or 0) >= peaks["fp32"].peak_bytes
 
@@ -234,9 +234,9 @@ def test_cell_is_trained_compressed_and_measured_on_cuda(
         for each in execute.benchmark([tiny_cell("zeroes", finetune=True)], [Row(4, 1, timing="wall")], session)
     ]
     assert {record.kind for record in found} >= {"accuracy", "noise-floor", "latency", "memory"}
-    unsure = ("ok", "unsupported")  # so small a network may need no more energy than the idle machine
-    failed = [(r.kind, r.reason) for r in found if r.status not in (unsure if r.kind == "energy" else ("ok",))]
-    assert failed == []
+    failed = [(record.kind, str(record.reason)) for record in found if record.status != "ok"]
+    assert [each for each in failed if each[0] != "energy"] == []
+    assert all("takes no more energy than the idle machine" in reason for _, reason in failed), "so small a network may"
     assert {record.device for record in found} == {"cuda"}
 
 
