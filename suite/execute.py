@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, child, clock, conditions, cost, cuda, isolate, machine, plan, progress, registry, run
+from suite import artifacts, bench, child, clock, conditions, cost, cuda, isolate, machine, plan, registry, run
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
 from suite.errors import DataError, UsageError
 from suite.plan import Cell
-from suite.progress import Progress
+from suite.progress import Progress, duration
 from suite.records import KINDS, Record, RunFile, read_results
 from suite.run import Places, Provenance
 from suite.run import newest_model as newest_model
@@ -263,7 +263,7 @@ def _measure_ready(todo: Iterable[Job], subjects: Mapping[str, Subject | None], 
         return
     counts = Counter(job.kind for job in todo)
     kinds = ", ".join(_count(number, kind) for kind, number in counts.items())
-    measuring = progress.duration(cost.benchmark_seconds(todo, session.device))
+    measuring = duration(cost.benchmark_seconds(todo, session.device))
     session.progress.say(f"{_count(len(todo), 'row')} to measure ({kinds}): about {measuring}")
     with machine.device_lock(session.device) as waited:
         if waited and not session.force:  # whoever measured before may have measured some of these
@@ -298,7 +298,7 @@ def get_ready(
     missing = [cell for cell in asking if subjects[cell.key] is None]
     if missing:
         have = cost.trained(missing, session.places.artifacts)
-        training = progress.duration(cost.estimate_seconds(missing, session.device, have))
+        training = duration(cost.estimate_seconds(missing, session.device, have))
         session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
         yield from compress(missing, replace(session, force=True), executor)
         subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
