@@ -244,8 +244,10 @@ def _forward_passes(ask: Ask) -> _Passes:
     layout = torch.contiguous_format if ask.backend == "onnxruntime" else torch.channels_last
 
     def run() -> None:
-        # inputs made outside inference mode are another kind: the compiler would start again, inside the measurement
-        with torch.inference_mode(), torch.compiler.set_stance("fail_on_recompile"):
+        # inputs made outside inference mode are another kind: the compiler would start again, inside the measurement.
+        # Its guard is for compiled networks alone: it imports the compiler, 180 MB.
+        guard = torch.compiler.set_stance("fail_on_recompile") if ask.backend == "compile" else contextlib.nullcontext()
+        with torch.inference_mode(), guard:
             inputs = random_input(ask.batch_size, shape).to(ask.device, dtype).contiguous(memory_format=layout)
             for _ in range(PASSES):
                 call(inputs)
