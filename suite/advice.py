@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite import pages, plan, rows, tables
+from suite import pages, plan, prose, rows, tables
 from suite.charts import Looks
 from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
@@ -224,7 +224,7 @@ def _doubt(step: Step, board: Board) -> str:
     """How far the loss itself is to be trusted."""
     if step.worst is None:
         seeds = step.row.change.seeds if step.row.change else 0
-        return f"{({1: 'one seed', 2: 'two seeds'}).get(seeds, str(seeds))}: uncertain"
+        return f"{prose.seeds_said(seeds)}: uncertain"
     return f"may be as much as {lost_text(round(step.worst, 4), board)}" if step.worst > 0 else "surely no loss"
 
 

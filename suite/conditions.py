@@ -100,7 +100,11 @@ def kinds(device: str, asked: Collection[str] = ()) -> tuple[str, ...]:
     missing = energy.missing(device)
     if missing is not None and "energy" in asked:
         raise DeviceError(f"--kind energy: {missing}")
-    possible = KINDS if missing is None else KINDS[:2]
+    return chosen(KINDS if missing is None else KINDS[:2], asked)
+
+
+def chosen(possible: Iterable[str], asked: Collection[str]) -> tuple[str, ...]:
+    """What of the kinds that can be measured was asked for: all of them where nothing was."""
     return tuple(kind for kind in possible if not asked or kind in asked)
 
 

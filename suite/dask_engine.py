@@ -15,16 +15,16 @@ command plans, keeps the models and writes the records; a worker answers with a 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, dask_worker, execute, isolate, machine, pictures, records, run
+from suite import artifacts, conditions, dask_worker, execute, isolate, machine, pictures, records, run
 from suite.bench import Measurement, Row, Subject
 from suite.dask_cluster import TRIES, Cluster, Ended, Member
 from suite.dask_worker import Answer, Order
-from suite.errors import RecordError
+from suite.errors import DeviceError, RecordError
 from suite.execute import Job, Outcome, Rows, Session
 from suite.isolate import Failure, Step, Work
 from suite.plan import DENSE, Cell
@@ -179,11 +179,14 @@ class _Run:
 def benchmark(cells: Sequence[Cell], rows: Rows, session: Session, address: str) -> Iterator[Outcome]:
     """Measure each cell's rows on each kind of machine that has a worker, one at a time on each machine.
 
-    DeviceError where rows are left and the machines that they are for are gone.
+    DeviceError where rows are left and the machines that they are for are gone, or where no machine can measure a kind
+    of benchmark that was asked for by name.
     """
     found = execute.standing_records(session)
     with Cluster[Job](address, session) as cluster:
-        todo = [job for member in cluster.meet() for job in _asked(cells, rows, session, member, found)[0]]
+        met = cluster.meet()
+        _require_kinds(met, session.kinds)
+        todo = [job for member in met for job in _asked(cells, rows, session, member, found)[0]]
     subjects: dict[str, Subject | None] = {}
     yield from execute.get_ready(todo, found, session, f"dask:{address}", subjects)
     queues: dict[str, deque[Job]] = {}
@@ -210,12 +213,19 @@ def benchmark(cells: Sequence[Cell], rows: Rows, session: Session, address: str)
                     yield Outcome(record)
 
 
+def _require_kinds(met: Sequence[Member], asked: Iterable[str]) -> None:
+    """DeviceError where a kind of benchmark was asked for by name and no worker's machine can measure it."""
+    lacking = [kind for kind in asked if not any(kind in member.welcome.kinds for member in met)]
+    if lacking:
+        raise DeviceError(f"--kind {lacking[0]}: no worker's machine can measure it; `python -m suite doctor` says why")
+
+
 def _asked(
     cells: Sequence[Cell], rows: Rows, session: Session, member: Member, found: Sequence[Record]
 ) -> tuple[list[Job], list[Record]]:
     """What a worker's kind of machine owes, and the records that stand of it."""
     here = member.welcome.machine
-    kinds = [kind for kind in member.welcome.kinds if not session.kinds or kind in session.kinds]
+    kinds = conditions.chosen(member.welcome.kinds, session.kinds)
     asked = execute.jobs(cells, execute.rows_on(rows, here.cores), session.places.artifacts, kinds)
     return execute.owed(asked, [] if session.force else found, here.slug, session.device)
 

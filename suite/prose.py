@@ -35,6 +35,11 @@ def blocks(text: str) -> tuple[Block, ...]:
     return tuple(found)
 
 
+def seeds_said(count: int) -> str:
+    """How many seeds, as a person says it: `one seed`, `3 seeds`."""
+    return {1: "one seed", 2: "two seeds"}.get(count, f"{count} seeds")
+
+
 def unparted(text: str) -> str:
     """The text with each number bound to the unit after it, so that no line ends between the two."""
     return re.sub(r"(?<=\d) (?=(?:%|ms|s|[kMGT]i?B|[kMGT]|dB|points?)(?!\w))", "\u00a0", text)

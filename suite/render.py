@@ -152,6 +152,7 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
              charts.marker, advice.lost_text)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
+    templates.filters["seeds_said"] = prose.seeds_said
     templates.filters["opening"] = prose.opening
     templates.filters["first_sentence"] = prose.first_sentence
     templates.globals.update(

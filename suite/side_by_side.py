@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from suite import tables
+from suite import prose, tables
 from suite.comparison import Comparison, FilledFinding, FilledNumber, FilledTable, Found
 from suite.studies import Line, Number, Unit
 
@@ -85,7 +85,7 @@ def _said(filled: FilledFinding) -> str:
 
 
 def _grounds(filled: FilledFinding) -> str:
-    seeds = ["one seed" if filled.seeds == 1 else f"{filled.seeds} seeds"] if filled.seeds else []
+    seeds = [prose.seeds_said(filled.seeds)] if filled.seeds else []
     return ", ".join([f"{filled.finding.profile} profile", *seeds])
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from suite import prose
 from suite.leaderboard import Board
 from suite.records import Number
 from suite.rows import QUALITY, Metric, Row, Spread, Verdict
@@ -252,7 +253,7 @@ def verdict_text(verdict: Verdict) -> str:
     """A verdict in a word, or why there is none: `better`, `one seed: no verdict`."""
     if verdict.outcome != "no verdict":
         return verdict.outcome
-    return f"{({1: 'one seed', 2: 'two seeds'}).get(verdict.seeds, str(verdict.seeds))}: no verdict"
+    return f"{prose.seeds_said(verdict.seeds)}: no verdict"
 
 
 def _left(row: Row, name: str) -> Entry:

@@ -193,6 +193,17 @@ def test_rows_are_measured_by_workers(
     assert all(each.skipped for each in again) and len(again) == len(found) - 2
 
 
+def test_a_kind_that_no_worker_can_measure_is_refused(
+    cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)  # the workers live in this process
+    asked = replace(session(), kinds=("energy",))
+    cells, rows = [tiny_cell("zeroes", share=0.75)], lambda cores: [Row(1, cores)]
+    with pytest.raises(DeviceError, match=r"^--kind energy: no worker's machine can measure it"):
+        list(execute.benchmark(cells, rows, asked, cluster.executor))
+    assert not records.read_results(asked.places.results)[0]
+
+
 def test_worker_of_another_version_gets_nothing(
     cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
