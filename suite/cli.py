@@ -225,8 +225,8 @@ def _plan(options: argparse.Namespace) -> int:
         print(f"{row['state']:6} {duration(row['seconds']):>10}  {row['arguments']}{why}")
     bases = sum(cell.key not in named for cell in owed)
     more = f", {bases} of them for others to start from" if bases else ""
-    print(f"{len(owed)} of {len(cells)} cells owed{more}: at most {duration(training)} of training on this "
-          f"{options.device}")  # fmt: skip
+    where = "this CPU" if options.device == "cpu" else "a GPU like an H100, by a round guess"
+    print(f"{len(owed)} of {len(cells)} cells owed{more}: at most {duration(training)} of training on {where}")
     print(f"{len(jobs)} benchmark rows owed on this machine: about {duration(measuring)}")
     return 0
 
