@@ -196,7 +196,8 @@ def _over_eager(metrics: Mapping[str, Any]) -> list[list[str]]:
 def _peak(record: Record, name: str, spelled: Callable[[float | None], str]) -> list[str]:
     """(conditions, own, dense) of a memory or energy record; of one that failed, why."""
     own = spelled(record.metrics.get(name)) if record.status == "ok" else record.reason or record.status
-    return [tables.setup_text(setup_of(record)), own, spelled(record.metrics.get(f"dense_{name}"))]
+    stale = "" if record.status != "ok" or plan.is_fresh(record) else " (stale)"
+    return [tables.setup_text(setup_of(record)), own + stale, spelled(record.metrics.get(f"dense_{name}"))]
 
 
 def _over_seeds(row: Row, board: Board) -> Iterator[str]:

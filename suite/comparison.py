@@ -1,7 +1,8 @@
 """A study beside the records: each number of a source, what we measured for it, how far apart they are. Pure: no torch.
 
-Accuracies are means over the seeds of the most serious profile that has any; a cost is the newest measurement that
-counts, of the lowest seed, a quiet machine's before a busy one's.
+Accuracies are means over the seeds of the most serious profile that has any; a cost is one of the lowest seed, each
+machine's newest, and of these the one that can be trusted most: of a quiet machine, of the trained weights, converged,
+with the narrowest interval.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite import plan
+from suite import plan, setups
 from suite.records import Record, Scalar, canonical
 from suite.setups import STATES, State
 from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Study, Table, Target
@@ -28,8 +29,9 @@ SAME = 1e-9
 class Found:
     """What a quantity came out as. `value` is there where the state is ok or stale, else `reason` says what is wrong.
 
-    `low` and `high` are a speed-up's interval, `deviation` the standard deviation over several seeds. `command`
-    measures it, or measures it again; `cells` are the keys of the cells whose records were read.
+    `low` and `high` are a speed-up's interval, `deviation` the standard deviation over several seeds; `caveats` are
+    why a cost is to be read with care. `command` measures it, or measures it again; `cells` are the keys of the cells
+    whose records were read.
     """
 
     state: State
@@ -43,6 +45,12 @@ class Found:
     machine: str | None = None
     reason: str | None = None
     cells: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Is it fresh, and no busy machine's and no simulation's?"""
+        return self.state == "ok" and not {"contended", "simulated"} & set(self.caveats)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,11 @@ class FilledNumber:
 
     number: Number
     found: Found | None
+
+    @property
+    def is_cost(self) -> bool:
+        """Is it a number that depends on the machine?"""
+        return self.number.by is not None and self.number.by.kind != "accuracy"
 
     @property
     def difference(self) -> float | None:
@@ -73,15 +86,23 @@ class FilledTable:
     table: Table
     lines: tuple[tuple[Line, tuple[FilledNumber, ...]], ...]
 
+    @property
+    def mixes_machines(self) -> bool:
+        """Are its costs of more than one machine? Then each place must say which."""
+        places = [place for _, places in self.lines for place in places if place.is_cost and place.found is not None]
+        return len({place.found.machine for place in places if place.found and place.found.value is not None}) > 1
+
 
 @dataclass(frozen=True)
 class FilledSeries:
     """A curve of the source beside ours: `points` are (x, y) that were measured, `found` what each of them, or the
-    whole logged curve, came from."""
+    whole logged curve, came from. `untrained` of its points are left out: no epoch was spent there.
+    """
 
     series: Series
     points: tuple[tuple[float, float], ...]
     found: tuple[Found, ...]
+    untrained: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,13 +148,20 @@ class FilledFinding:
     @property
     def holds(self) -> bool:
         """Are the numbers those of the results over which the words were written?"""
-        return all(each.state == "ok" and each.profile == self.finding.profile for each in self.found.values())
+        return all(each.comparable and each.profile == self.finding.profile for each in self.found.values())
 
     @property
     def seeds(self) -> int:
         """Of the accuracy that has the fewest; 0 where only costs are told."""
         asked = self.finding.by
         return min((each.seeds for name, each in self.found.items() if asked[name][1].kind == "accuracy"), default=0)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Where its costs were measured."""
+        asked = self.finding.by
+        costs = [each for name, each in self.found.items() if asked[name][1].kind != "accuracy"]
+        return tuple(dict.fromkeys(each.machine for each in costs if each.machine))
 
 
 @dataclass(frozen=True)
@@ -268,6 +296,7 @@ def _found(quantity: Quantity, state: State, group: Sequence[Record]) -> Found:
         machine=chosen[0].machine,
         reason="measured with an earlier version of the method, model, task or protocol" if state == "stale" else None,
         cells=tuple(record.cell for record in chosen),
+        caveats=() if quantity.kind == "accuracy" else setups.caveats(chosen[0]),
     )
 
 
@@ -278,8 +307,17 @@ def _seeds(group: Sequence[Record]) -> list[Record]:
 
 
 def _one(group: Sequence[Record]) -> Record:
-    """The newest of the lowest seed; one measured while the machine was busy only for want of another."""
-    return min(reversed(group), key=lambda record: (bool(record.notes.get("contended")), record.seed))
+    """Of each machine the newest, of these the most trusted; one of a busy machine only for want of another."""
+    newest = {(record.machine, record.seed, bool(record.notes.get("contended"))): record for record in group}
+    return min(reversed(newest.values()), key=_distrust)
+
+
+def _distrust(record: Record) -> tuple[Any, ...]:
+    doubts = setups.caveats(record)
+    low, middle, high = (_number(record.metrics.get(name)) for name in ("speedup_low", "speedup", "speedup_high"))
+    width = 0.0 if low is None or high is None or not middle else (high - low) / middle
+    first, then = ("simulated", "contended"), ("random weights", "not converged")
+    return (*(each in doubts for each in first), record.seed, *(each in doubts for each in then), width)
 
 
 def _interval(quantity: Quantity, record: Record) -> tuple[float | None, float | None]:
@@ -349,17 +387,18 @@ def _logged_series(series: Series, quantity: Quantity, known: Index) -> FilledSe
         return FilledSeries(series, (), (_found(quantity, state, group) if group else _missing(quantity),))
     record = _one(group)
     again = command(quantity, profile=record.profile, seed=record.seed)
-    points = tuple(_points(series, quantity, record))
+    trained = [point for number, point in enumerate(record.curve) if number == 0 or point.get("epochs") != 0]
+    points = tuple(_points(series, quantity, trained))
     if not points:
         lacking = Found("missing", f"{again} --force", reason=f"the logged curve has no {quantity.metric}")
         return FilledSeries(series, (), (lacking,))
     shown = Found(state, again, seeds=1, profile=record.profile, machine=record.machine, cells=(record.cell,))
-    return FilledSeries(series, points, (shown,))
+    return FilledSeries(series, points, (shown,), len(record.curve) - len(trained))
 
 
-def _points(series: Series, quantity: Quantity, record: Record) -> Iterator[tuple[float, float]]:
-    first = _number(record.curve[0].get(quantity.metric)) if record.curve else None
-    for point in record.curve:
+def _points(series: Series, quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]) -> Iterator[tuple[float, float]]:
+    first = _number(curve[0].get(quantity.metric)) if curve else None
+    for point in curve:
         x, y = _number(point.get(series.x)), _formed(quantity, _number(point.get(quantity.metric)), first)
         if x is not None and y is not None:
             yield x, y

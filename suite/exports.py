@@ -66,7 +66,8 @@ def _of_setup(row: Row, board: Board, setup: Setup | None) -> dict[str, Any]:
         (row.memory_at(setup) if setup else None, ("peak_bytes", "dense_peak_bytes")),
         (row.energy_at(setup) if setup else None, ("joules", "dense_joules")),
     ):
-        values |= {name: None if cost is None else cost.metric(name) for name in names}
+        stale = cost is None or cost.state != row.state  # a row says its own state, and nobody its costs'
+        values |= {name: None if cost is None or stale else cost.metric(name) for name in names}
     values["speed_rank"] = None if measured is None else measured.rank
     values["speed_rank_worst"] = None if measured is None else measured.worst
     values["noise_floor"] = None if setup is None else board.floors.get(setup)

@@ -58,6 +58,18 @@ def setup_of(record: Record) -> Setup:
     return Setup(record.machine, record.device, tuple(sorted((record.conditions or {}).items())))
 
 
+def caveats(record: Record) -> tuple[str, ...]:
+    """Why a cost record is to be read with care, in a word or two each."""
+    found = ["contended"] if record.notes.get("contended") else []
+    if record.metrics.get("converged") in (False, 0):
+        found.append("not converged")
+    if record.notes.get("weights") == "random":
+        found.append("random weights")
+    if record.notes.get("simulated"):
+        found.append("simulated")
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A cost record that counts, or the nearest there is. `rank` is None where it is not ranked.

@@ -22,8 +22,9 @@ def number_text(unit: Unit, value: float | None) -> str:
         return f"{tables.percent(value)} %"
     if unit == "points":
         return f"{tables.signed(value)} points"
-    written = {"seconds": tables.duration, "bytes": tables.size, "count": tables.count, "factor": tables.times,
-               "number": tables.number}  # fmt: skip
+    if unit in ("bytes", "count"):
+        return decimal(value, unit, 4)
+    written = {"seconds": tables.duration, "factor": tables.times, "number": tables.number}
     return written[unit](value)
 
 
@@ -41,26 +42,30 @@ def reported_text(line: Line, number: Number) -> str:
     value, unit = number.reported, line.unit_of(number)
     if number.printed or value is None or unit not in _WRITTEN:
         return number.printed or number_text(unit, value)
-    return decimal(value, unit, 6)
+    return decimal(value, unit, 6, padded=False)
 
 
-def decimal(value: float, unit: Unit, digits: int) -> str:
-    """So many significant digits of a fraction, seconds, bytes or a count, in the unit that sources would write."""
+def decimal(value: float, unit: Unit, digits: int, *, padded: bool = True) -> str:
+    """So many significant digits of a fraction, seconds, bytes or a count, in the unit that sources would write.
+
+    `padded`: zeros at the end stand, but for those of a whole number below a thousand.
+    """
     name, size = next((each for each in _WRITTEN[unit] if abs(value) >= each[1]), _WRITTEN[unit][-1])
-    return tables.minus(f"{value / size:.{digits}g}") + (f"\u202f{name}" if name else "")
+    alternate = "#" if padded and (size != 1 or unit == "seconds") else ""
+    return tables.minus(f"{value / size:{alternate}.{digits}g}".rstrip(".")) + (f"\u202f{name}" if name else "")
 
 
 def difference_text(line: Line, place: FilledNumber) -> str:
     """How far ours lies from the source's: points of a fraction, percent of anything else; empty without both."""
-    if place.difference is None:
+    if place.difference is None or not line.comparable:
         return ""
     if line.unit == "fraction":
         return f"{tables.signed(place.difference)} points"
     return tables.relative(place.difference, place.number.reported)
 
 
-def measured_text(unit: Unit, found: Found | None) -> str:
-    """Ours, with what it should be read with: its spread or interval, its profile unless full, its state unless ok."""
+def measured_text(unit: Unit, found: Found | None, *, names_machine: bool = False) -> str:
+    """Ours, with what it should be read with: spread or interval, profile unless full, state unless ok, caveats."""
     if found is None:
         return tables.NOTHING
     if found.value is None:
@@ -71,6 +76,7 @@ def measured_text(unit: Unit, found: Found | None) -> str:
     if found.low is not None and found.high is not None:
         text += f" [{found.low:.2f}, {found.high:.2f}]"
     remarks = [word for word, said in ((found.profile or "", "full"), (found.state, "ok")) if word not in ("", said)]
+    remarks += [*found.caveats, *([found.machine] if names_machine and found.machine else [])]
     return text + (f" ({', '.join(remarks)})" if remarks else "")
 
 
@@ -81,12 +87,18 @@ def findings(done: Comparison) -> tuple[tuple[str, str], ...]:
 
 def _said(filled: FilledFinding) -> str:
     asked, found = filled.finding.by, filled.found
-    return filled.finding.text.format_map({name: number_text(asked[name][0], found[name].value) for name in asked})
+    return filled.finding.text.format_map({name: _told(asked[name][0], found[name]) for name in asked})
+
+
+def _told(unit: Unit, found: Found) -> str:
+    """A number of a sentence: a speed-up with its interval."""
+    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
+    return number_text(unit, found.value) + interval
 
 
 def _grounds(filled: FilledFinding) -> str:
     seeds = [prose.seeds_said(filled.seeds)] if filled.seeds else []
-    return ", ".join([f"{filled.finding.profile} profile", *seeds])
+    return ", ".join([f"{filled.finding.profile} profile", *seeds, *filled.machines])
 
 
 def lines(done: Comparison) -> Iterator[str]:
@@ -122,6 +134,7 @@ def lines(done: Comparison) -> Iterator[str]:
 def _table(filled: FilledTable) -> Iterator[str]:
     yield filled.table.title
     width = max(map(len, filled.table.columns), default=0)
+    mixed = filled.mixes_machines
     for line, numbers in filled.lines:
         yield f"  {line.label}"
         for column, place in zip(filled.table.columns, numbers, strict=True):
@@ -129,8 +142,8 @@ def _table(filled: FilledTable) -> Iterator[str]:
                 continue
             paper = reported_text(line, place.number)
             difference = difference_text(line, place)
-            ours = measured_text(line.unit_of(place.number), place.found) + (f"  {difference}" if difference else "")
-            yield f"    {column:{width}}  paper {paper:>14}  ours {ours}".rstrip()
+            ours = measured_text(line.unit_of(place.number), place.found, names_machine=mixed and place.is_cost)
+            yield f"    {column:{width}}  paper {paper:>14}  ours {ours}  {difference}".rstrip()
     for note in filled.table.notes:
         yield from textwrap.wrap(f"note: {note}", WIDTH, initial_indent="  ", subsequent_indent="  ")
 
@@ -186,8 +199,8 @@ def _line(line: Line, numbers: tuple[FilledNumber, ...]) -> dict[str, Any]:
             {
                 "reported": place.number.reported,
                 "printed": place.number.printed,
-                "difference": place.difference,
-                "relative": place.relative,
+                "difference": place.difference if line.comparable else None,
+                "relative": place.relative if line.comparable else None,
                 **({"state": "nothing to measure"} if place.found is None else asdict(place.found)),
             }
             for place in numbers

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from suite import charts, comparison, tables
+from suite import charts, comparison, prose, tables
 from suite.charts import Chart, Point
 from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
 from suite.errors import SuiteError
@@ -78,6 +78,13 @@ class StudyPage:
     def total(self) -> int:
         return sum(self.states.values())
 
+    @property
+    def options(self) -> str:
+        """What the command `study` must be told to make the page's own numbers."""
+        profile = f" --profile {self.profiles[0]}" if self.profiles and self.profiles[0] != PROFILES[-1] else ""
+        costs = any(each.kind != "accuracy" for each in self.study.quantities)
+        return profile + (" --bench" if costs else "")
+
 
 def study_pages(studies: Iterable[Study], records: Iterable[Record], cells: Set[str]) -> tuple[StudyPage, ...]:
     """Every study that this checkout can compare; `cells` are the keys of those that have a page."""
@@ -94,7 +101,8 @@ def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
     """A study's page from its comparison."""
     grids = tuple(
         (each.table.title, each.table.columns,
-         tuple((line.label, tuple(_place(place, line, cells) for place in places)) for line, places in each.lines),
+         tuple((line.label, tuple(_place(place, line, cells, mixed=each.mixes_machines) for place in places))
+               for line, places in each.lines),
          each.table.notes)
         for each in filled.tables
     )  # fmt: skip
@@ -117,8 +125,11 @@ def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
 # --------------------------------------------------------------------------------------------------------------- words
 
 
-def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
-    """A value in the units that papers use: percent, ms, decimal MB, M; a difference of percents in points."""
+def spelled(value: float | None, unit: Unit, digits: int = 4, *, padded: bool = True) -> str:
+    """A value in the units that papers use: percent, ms, decimal MB, M; a difference of percents in points.
+
+    Not `padded`: without the zeros at the end that a measured value has.
+    """
     if value is None:
         return tables.NOTHING
     if unit == "points":
@@ -128,8 +139,8 @@ def spelled(value: float | None, unit: Unit, digits: int = 4) -> str:
     if unit == "factor":
         return tables.times(value)
     if unit == "number":
-        return tables.minus(f"{value:.{digits}g}")
-    return decimal(value, unit, digits)
+        return tables.number(value, digits) if padded else tables.minus(f"{value:.{digits}g}")
+    return decimal(value, unit, digits, padded=padded)
 
 
 def _measured(value: float | None, unit: Unit) -> str:
@@ -137,13 +148,13 @@ def _measured(value: float | None, unit: Unit) -> str:
     return f"{tables.percent(value)}\u202f%" if unit == "fraction" and value is not None else spelled(value, unit)
 
 
-def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:
+def _place(place: FilledNumber, line: Line, cells: Set[str], *, mixed: bool) -> Place:
     number, found = place.number, place.found
     unit = line.unit_of(number)
     return Place(
         reported=reported_text(line, number) if number.printed or number.reported is not None else "",
         ours="" if found is None else _measured(found.value, unit),
-        doubt="" if found is None else _doubt(found, unit),
+        doubt="" if found is None else _doubt(found, unit, names_machine=mixed and place.is_cost),
         deviation=difference_text(line, place),
         note=number.note,
         found=found,
@@ -151,13 +162,16 @@ def _place(place: FilledNumber, line: Line, cells: Set[str]) -> Place:
     )
 
 
-def _doubt(found: Found, unit: Unit) -> str:
-    """The interval, or the deviation over seeds, or how few they are."""
+def _doubt(found: Found, unit: Unit, *, names_machine: bool) -> str:
+    """The interval, or the deviation over seeds; why it is to be read with care, and where it was measured."""
     if found.value is None:
         return ""
+    words = []
     if found.low is not None and found.high is not None:
-        return f"{spelled(found.low, unit)} to {spelled(found.high, unit)}"
-    return "" if found.deviation is None else f"± {spelled(found.deviation, unit, 2).lstrip('+')}, {found.seeds} seeds"
+        words = [f"{spelled(found.low, unit)} to {spelled(found.high, unit)}"]
+    elif found.deviation is not None:
+        words = [f"± {spelled(found.deviation, unit, 2).lstrip('+')}", prose.seeds_said(found.seeds)]
+    return ", ".join([*words, *found.caveats, *([found.machine] if names_machine and found.machine else [])])
 
 
 def _cell(found: Found | None, cells: Set[str]) -> str | None:
@@ -167,7 +181,7 @@ def _cell(found: Found | None, cells: Set[str]) -> str | None:
 def _aim(filled: FilledTarget, cells: Set[str]) -> Aim:
     target = filled.target
     ends = ((target.at_least, "at least"), (target.at_most, "at most"))
-    bound = ", ".join(f"{word} {spelled(end, target.unit)}" for end, word in ends if end is not None)
+    bound = ", ".join(f"{word} {spelled(end, target.unit, padded=False)}" for end, word in ends if end is not None)
     return Aim(target.label, bound, _measured(filled.value, target.unit), filled.met, filled.found,
                _cell(filled.found, cells))  # fmt: skip
 
@@ -184,6 +198,10 @@ def _drawing(filled: FilledFigure) -> Drawing:
     notes = figure.notes
     if unprinted:
         notes += (f"{unprinted} of the source's points {'is' if unprinted == 1 else 'are'} printed without a number.",)
+    untrained = sum(each.untrained for each in filled.series)
+    if untrained:
+        levels = "1 level" if untrained == 1 else f"{untrained} levels"
+        notes += (f"{levels} without an epoch of training left out: the profile has too few for all.",)
     points = [point for each in series for point in each.points]
     chart = None
     if points:
@@ -208,14 +226,15 @@ def _curves(filled: FilledFigure) -> Iterator[charts.Series]:
     for index, each in enumerate(filled.series):
         colour, shape = index % charts.COLOURS, SHAPES[index % len(SHAPES)]
         said = [(x, y) for x, y in each.series.reported if y is not None]
-        for name, pairs, hollow in ((f"{each.series.label} ({REPORTED})", said, True),
-                                    (_ours(each), list(each.points), False)):  # fmt: skip
+        whole = len(said) == len(each.series.reported)  # a line over a point without a number would invent one
+        for name, pairs, hollow, joined in ((f"{each.series.label} ({REPORTED})", said, True, whole),
+                                            (_ours(each), list(each.points), False, True)):  # fmt: skip
             if pairs:
                 points = [
-                    Point(x, y, f"{name}: {spelled(y, figure.y_unit)} at {spelled(x, figure.x_unit)}", "")
+                    Point(x, y, f"{name}: {spelled(y, figure.y_unit)} at {spelled(x, figure.x_unit, padded=False)}", "")
                     for x, y in pairs
                 ]
-                yield charts.Series(name, colour, shape, hollow, tuple(points), joined=len(points) > 1)
+                yield charts.Series(name, colour, shape, hollow, tuple(points), joined=joined and len(points) > 1)
 
 
 def _ours(filled: FilledSeries) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from suite import prose
+from suite import prose, setups
 from suite.leaderboard import Board
 from suite.records import Number
 from suite.rows import QUALITY, Metric, Row, Spread, Verdict
@@ -47,9 +47,12 @@ def signed(share: float | None, digits: int = 2) -> str:
     return minus(text) if float(text) else f"{0:.{digits}f}"
 
 
-def number(value: float | None) -> str:
-    """Four significant digits."""
-    return NOTHING if value is None else minus(f"{value:.4g}")
+def number(value: float | None, digits: int = 4) -> str:
+    """So many significant digits, so that numbers below one another have as many decimals: 0.0734 -> 0.07340."""
+    if value is None:
+        return NOTHING
+    padded = "#" if 1e-4 <= abs(value) < 10**digits else ""
+    return minus(f"{value:{padded}.{digits}g}".rstrip("."))
 
 
 def count(value: float | None) -> str:
@@ -328,24 +331,15 @@ def _peak(cost: Measurement, name: str, spelled: Callable[[float | None], str]) 
     if own is None:
         return Entry(NOTHING, cost.failure or "")
     dense = _sub(f"dense{', compiled' if cost.over_eager else ''}", spelled(other))
+    words = "; ".join(word for word in (dense, *caveats(cost)) if word)
     mark = COMPILED_MARK if cost.over_eager else ""
-    return Entry(spelled(own), dense, own, {name: own, f"dense_{name}": other}, mark)
+    return Entry(spelled(own), words, own, {name: own, f"dense_{name}": other}, mark)
 
 
 def caveats(measurement: Measurement) -> tuple[str, ...]:
-    """Why a measurement is to be read with care, in a word or two each."""
-    found: list[str] = []
-    if measurement.state != "ok":
-        found.append(measurement.state)
-    if measurement.contended:
-        found.append("contended")
-    if measurement.metric("converged") in (False, 0):
-        found.append("not converged")
-    if measurement.record.notes.get("weights") == "random":
-        found.append("random weights")
-    if measurement.simulated:
-        found.append("simulated")
-    return tuple(found)
+    """Why a measurement is to be read with care, in a word or two each: its state, then its record's own caveats."""
+    state = () if measurement.state == "ok" else (measurement.state,)
+    return (*state, *setups.caveats(measurement.record))
 
 
 def badges(row: Row) -> tuple[tuple[str, str], ...]:

@@ -77,15 +77,22 @@ class Number:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table: its label, its unit, which end is better (None: neither), a number for each column."""
+    """A row of a table: its label, its unit, which end is better (None: neither), a number for each column.
+
+    `comparable` is False where the source's numbers and ours are of different things, such as times of two machines:
+    they stand side by side, and no deviation beside them.
+    """
 
     label: str
     unit: Unit
     numbers: tuple[Number, ...]
     better: Literal["higher", "lower"] | None = None
+    comparable: bool = True
 
     def unit_of(self, number: Number) -> Unit:
-        """The line's unit; points where the number is a difference of the line's fractions."""
+        """The line's unit; points where the number is a difference of the line's fractions, percent of a share left."""
+        if number.by is not None and (number.by.metric, number.by.form) == ("parameters", "over-dense"):
+            return "fraction"
         less = number.by is not None and number.by.form == "less-dense"
         return "points" if less and self.unit == "fraction" else self.unit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from suite.studies import ON_CUDA, ONE_IMAGE, Number, Quantity, Setting
+from suite.studies import ON_CUDA, ONE_IMAGE, Line, Number, Quantity, Setting, Unit
 
 Cell = tuple[str, str, Setting]
 
@@ -24,17 +24,30 @@ def memory_left(task: str, method: str, setting: Setting, device: str = "cpu") -
     return replace(memory("peak_bytes", task, method, setting, device), form="over-dense")
 
 
-def times(cell: Cell, device: str, original: float, pruned: float) -> tuple[Number, ...]:
-    """The seconds that a source gives for one image, before and after; ours are measured as a pair."""
+def beside(label: str, unit: Unit, numbers: tuple[Number, ...]) -> Line:
+    """A line of times or memory that stand beside the source's and not against them: other machines, other measures."""
+    return Line(label, unit, numbers, "lower", comparable=False)
+
+
+#: What sources write behind a number, in base units.
+_UNITS = {"s": 1.0, "ms": 1e-3, "GB": 1e9, "MB": 1e6}
+
+
+def printed(text: str, by: Quantity) -> Number:
+    """A source's number in its own text, such as `0.0420 s`, which keeps its last zero."""
+    value, unit = text.split()
+    return Number(round(float(value) * _UNITS[unit], 9), by, f"{value}\u202f{unit}")
+
+
+def times(cell: Cell, device: str, original: str, pruned: str) -> tuple[Number, ...]:
+    """The seconds that a source gives for one image, before and after, as it prints them; ours are of a pair."""
     names = ("dense_seconds", "compressed_seconds")
-    return tuple(
-        Number(value, time(name, *cell, device)) for name, value in zip(names, (original, pruned), strict=True)
-    )
+    return tuple(printed(text, time(name, *cell, device)) for name, text in zip(names, (original, pruned), strict=True))
 
 
-def memories(cell: Cell, device: str, original: float, pruned: float) -> tuple[Number, ...]:
-    """The bytes that a source gives, before and after."""
+def memories(cell: Cell, device: str, original: str, pruned: str) -> tuple[Number, ...]:
+    """The bytes that a source gives, before and after, as it prints them."""
     names = ("dense_peak_bytes", "peak_bytes")
     return tuple(
-        Number(value, memory(name, *cell, device)) for name, value in zip(names, (original, pruned), strict=True)
+        printed(text, memory(name, *cell, device)) for name, text in zip(names, (original, pruned), strict=True)
     )

@@ -100,7 +100,7 @@ STUDY = Study(
         "the differences between methods.",
         "At a quarter of the width (quick, seed 0) from scratch with twice the epochs and L1 three-stage take 8.1 T "
         "training MACs each, from scratch at the original's epochs 4.1 T, structured 1.4 T; and pruning takes the "
-        "dense training's 34.0 T before. Which channels are kept is worth a point, 22 of 64 cost seven to eleven.",
+        "dense training's 34.0 T before. Keeping 22 of 64 channels costs seven to eleven points.",
         "Budget B is the original's training MACs, but at most twice its epochs: this network is eight times "
         "cheaper, so the limit holds.",
     ),

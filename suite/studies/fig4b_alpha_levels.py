@@ -57,6 +57,7 @@ STUDY = Study(
         Figure(
             title="Fig. 4b: accuracy at each alpha",
             x_label="alpha",
+            x_unit="number",
             y_label="accuracy on validation data",
             series=(
                 Series("paper's epochs and rates",

@@ -1,24 +1,24 @@
 """Figs. 5 to 7 of the model-pruning paper: the autoencoder's halves pruned one after the other, and both at once."""
 
 from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
-from suite.studies._costs import memories, memory_left, time, times
+from suite.studies._costs import beside, memories, memory_left, time, times
 
 TASK, METHOD = "autoencoder-carla", "branch-alpha"
 BOTH: Setting = {"channel_ratio": 22 / 64, "order": "simultaneous"}
 HALVES: Setting = {"channel_ratio": 22 / 64, "order": "encoder-first"}
 #: What section 4.2.2 says; the rates are those of "the same pruning setup as with the VGG".
 PAPER: Setting = {"epochs": 60, "lr": 0.001, "lr_schedule": "plateau", "restart_epochs": "34,34,34"}
-METRICS = ("loss", "l1", "psnr", "ssim", "ms_ssim")
+METRICS = {"l1": "L1", "psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
 
 
-def _costs(setting: Setting, gpu: tuple[float, float], gpu_bytes: tuple[float, float],
-           cpu: tuple[float, float]) -> tuple[Line, ...]:  # fmt: skip
+def _costs(setting: Setting, gpu: tuple[str, str], gpu_bytes: tuple[str, str],
+           cpu: tuple[str, str]) -> tuple[Line, ...]:  # fmt: skip
     cell = (TASK, METHOD, setting)
     return (
-        Line("Time/img (GPU)", "seconds", times(cell, "cuda", *gpu), "lower"),
-        Line("GPU consumption", "bytes", memories(cell, "cuda", *gpu_bytes), "lower"),
-        Line("Time/img (CPU)", "seconds", times(cell, "cpu", *cpu), "lower"),
-        Line("RAM consumption", "bytes", memories(cell, "cpu", 7.98e9, 7.87e9), "lower"),
+        beside("Time/img (GPU)", "seconds", times(cell, "cuda", *gpu)),
+        beside("GPU consumption", "bytes", memories(cell, "cuda", *gpu_bytes)),
+        beside("Time/img (CPU)", "seconds", times(cell, "cpu", *cpu)),
+        beside("RAM consumption", "bytes", memories(cell, "cpu", "7.98 GB", "7.87 GB")),
     )
 
 
@@ -42,7 +42,7 @@ STUDY = Study(
     source="model-pruning-paper, section 4.2, Figs. 5 to 7",
     tables=(
         Table(
-            title="Validation loss, and what became of it",
+            title="The loss, and what became of it",
             columns=("Original", "Separately", "Simultaneously"),
             lines=(
                 Line("loss", "number", (
@@ -55,11 +55,11 @@ STUDY = Study(
                     Number(None, Quantity(TASK, METHOD, "loss", HALVES, form="over-dense")),
                     Number(None, Quantity(TASK, METHOD, "loss", BOTH, form="over-dense")),
                 ), "lower"),
-                *(Line(name, "number", (
+                *(Line(label, "number", (
                     Number(None, Quantity(TASK, "dense", name)),
                     Number(None, Quantity(TASK, METHOD, name, HALVES)),
                     Number(None, Quantity(TASK, METHOD, name, BOTH)),
-                ), "lower" if name == "l1" else "higher") for name in METRICS[1:]),
+                ), "lower" if name == "l1" else "higher") for name, label in METRICS.items()),
                 Line("parameters left", "fraction", (
                     Number(None, Quantity(TASK, "dense", "parameters", form="over-dense")),
                     Number(None, Quantity(TASK, METHOD, "parameters", HALVES, form="over-dense")),
@@ -77,11 +77,12 @@ STUDY = Study(
             ),
         ),
         Table("Fig. 5a: encoder and decoder pruned separately", ("Original", "Pruned"),
-              _costs(HALVES, (0.0531, 0.0532), (7.18e9, 3.24e9), (0.0858, 0.0509)),
+              _costs(HALVES, ("0.0531 s", "0.0532 s"), ("7.18 GB", "3.24 GB"),
+                                      ("0.0858 s", "0.0509 s")),
               ("GB are taken as 10^9 bytes. Ours: one image at a time, one thread on the CPU, the peak of what the "
                "model needs beyond Python and torch; the paper's consumption is an average.",)),
         Table("Fig. 5b: encoder and decoder pruned simultaneously", ("Original", "Pruned"),
-              _costs(BOTH, (0.0531, 0.531), (8.21e9, 3.59e9), (0.0876, 0.0522)),
+              _costs(BOTH, ("0.0531 s", "0.531 s"), ("8.21 GB", "3.59 GB"), ("0.0876 s", "0.0522 s")),
               ("0.531 s is as printed.",)),
         Table(
             title="Speed-ups and memory, computed from Fig. 5",
@@ -89,8 +90,8 @@ STUDY = Study(
             lines=(
                 Line("Speed-up (GPU)", "factor", _speedups("cuda", 0.0531 / 0.0532, 0.0531 / 0.531), "higher"),
                 Line("Speed-up (CPU)", "factor", _speedups("cpu", 0.0858 / 0.0509, 0.0876 / 0.0522), "higher"),
-                Line("Memory left (GPU)", "fraction", _left("cuda", 3.24 / 7.18, 3.59 / 8.21), "lower"),
-                Line("Memory left (CPU)", "fraction", _left("cpu", 7.87 / 7.98, 7.87 / 7.98), "lower"),
+                beside("Memory left (GPU)", "fraction", _left("cuda", 3.24 / 7.18, 3.59 / 8.21)),
+                beside("Memory left (CPU)", "fraction", _left("cpu", 7.87 / 7.98, 7.87 / 7.98)),
             ),
         ),
         Table(

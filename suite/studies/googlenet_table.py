@@ -18,7 +18,7 @@ from suite.studies import (
     Target,
     Unit,
 )
-from suite.studies._costs import memory, time
+from suite.studies._costs import beside, memory, time
 
 #: NARROW is GoogLeNet at a quarter of its width, small enough for a CPU.
 TASK, NARROW = "googlenet-cifar100", "googlenet-cifar100+width0.25"
@@ -75,7 +75,7 @@ def _of_costs(label: str, unit: Unit, metric: str, reported: Reported, device: s
     last = Number()
     if device == "cpu" and not profiled:
         last = Number(None, replace(static, conditions=INT8))
-    return Line(label, unit, (*map(Number, (*reported, None), found), last), "lower")
+    return beside(label, unit, (*map(Number, (*reported, None), found), last))
 
 
 def _on_cpu(task: str) -> tuple[Line, ...]:

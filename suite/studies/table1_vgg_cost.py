@@ -1,7 +1,7 @@
 """Table 1 of the model-pruning paper and section 2.1 of Weekly report 6: what VGG16 costs before and after."""
 
 from suite.studies import Finding, Line, Number, Setting, Study, Table
-from suite.studies._costs import memories, memory, memory_left, time, times
+from suite.studies._costs import beside, memories, memory, memory_left, time, times
 
 SETTING: Setting = {"channel_ratio": 22 / 64}
 PRUNED = ("vgg16-cifar10", "branch-alpha", SETTING)
@@ -10,11 +10,11 @@ L1 = ("vgg16-cifar10", "l1-three-stage", SETTING)
 COLUMNS = ("Original", "Pruned", "L1 three-stage, same shapes")
 
 
-def _times(device: str, original: float, pruned: float) -> tuple[Number, ...]:
+def _times(device: str, original: str, pruned: str) -> tuple[Number, ...]:
     return (*times(PRUNED, device, original, pruned), Number(None, time("compressed_seconds", *L1, device)))
 
 
-def _memories(device: str, original: float, pruned: float) -> tuple[Number, ...]:
+def _memories(device: str, original: str, pruned: str) -> tuple[Number, ...]:
     return (*memories(PRUNED, device, original, pruned), Number(None, memory("peak_bytes", *L1, device)))
 
 
@@ -36,10 +36,10 @@ STUDY = Study(
             title="Table 1: original and pruned VGG16",
             columns=COLUMNS,
             lines=(
-                Line("Time/img (GPU)", "seconds", _times("cuda", 0.0420, 0.0416), "lower"),
-                Line("GPU consumption", "bytes", _memories("cuda", 2.00e9, 1.00e9), "lower"),
-                Line("Time/img (CPU)", "seconds", _times("cpu", 0.0193, 0.0060), "lower"),
-                Line("RAM consumption", "bytes", _memories("cpu", 3.99e9, 3.78e9), "lower"),
+                beside("Time/img (GPU)", "seconds", _times("cuda", "0.0420 s", "0.0416 s")),
+                beside("GPU consumption", "bytes", _memories("cuda", "2.00 GB", "1.00 GB")),
+                beside("Time/img (CPU)", "seconds", _times("cpu", "0.0193 s", "0.0060 s")),
+                beside("RAM consumption", "bytes", _memories("cpu", "3.99 GB", "3.78 GB")),
             ),
             notes=(
                 "GB are taken as 10^9 bytes. Ours are medians for one image at a time, on the CPU on one thread, and "
@@ -51,9 +51,9 @@ STUDY = Study(
             title="Weekly report 6, section 2.1: batches of one image",
             columns=COLUMNS,
             lines=(
-                Line("Time per batch (GPU)", "seconds", _times("cuda", 0.0228, 0.0059), "lower"),
+                beside("Time per batch (GPU)", "seconds", _times("cuda", "0.0228 s", "0.0059 s")),
                 Line("Average GPU consumption", "fraction", (Number(0.4990), Number(0.4988), Number()), "lower"),
-                Line("Time per batch (CPU)", "seconds", _times("cpu", 0.0452, 0.0394), "lower"),
+                beside("Time per batch (CPU)", "seconds", _times("cpu", "0.0452 s", "0.0394 s")),
                 Line("Average memory on the CPU", "fraction", (Number(0.1783), Number(0.1725), Number()), "lower"),
             ),
             notes=("GPU: NVIDIA RTX 2070 SUPER; CPU: Intel i5-8250U. The shares are of a memory whose size the report "
@@ -72,8 +72,8 @@ STUDY = Study(
             title="Memory left, computed from Table 1",
             columns=("Table 1", "L1 three-stage, same shapes"),
             lines=(
-                Line("GPU", "fraction", _left("cuda", 1.00 / 2.00), "lower"),
-                Line("CPU", "fraction", _left("cpu", round(3.78 / 3.99, 3)), "lower"),
+                beside("GPU", "fraction", _left("cuda", 1.00 / 2.00)),
+                beside("CPU", "fraction", _left("cpu", round(3.78 / 3.99, 3))),
             ),
             notes=("The paper: just as much time on the GPU, where all multiplications of a layer run at once, and "
                    "significantly fewer resources; faster on the CPU.",),

@@ -56,6 +56,7 @@ STUDY = Study(
         Figure(
             title="The score along the schedule",
             x_label="alpha",
+            x_unit="number",
             y_label="score on validation data (the loss, negative)",
             series=(
                 Series("transposed convolutions spared", logged=Quantity(TASK, METHOD, "val", SPARED), x="alpha"),

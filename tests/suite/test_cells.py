@@ -58,7 +58,7 @@ def test_metrics_that_a_method_reported_itself_are_shown(one: Make) -> None:
 def test_a_loss_differs_in_its_unit_and_in_percent(one: Make) -> None:
     record = one()
     (loss,) = [line for line in pages_of(record)[record.cell]["numbers"] if line[0] == "Loss"]
-    assert loss == ["Loss", "0.21", "0.2", "+0.01 (+5.0 %)"]
+    assert loss == ["Loss", "0.2100", "0.2000", "+0.01 (+5.0 %)"]
 
 
 def test_a_curve_of_one_point_is_what_the_method_logged(one: Make) -> None:

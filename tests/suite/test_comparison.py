@@ -135,5 +135,27 @@ def test_a_finding_is_said_of_results_of_the_profile_that_it_was_written_over(fr
 
     measured = [fresh(seed=seed, metrics={"top1": 0.7 + seed / 10, "parameters": 9}) for seed in range(2)]
     assert said_of(measured[0]) == (("Half leaves 70.00 %.", "full profile, one seed"),)
-    assert said_of(*measured) == (("Half leaves 75.00 %.", "full profile, 2 seeds"),)
+    assert said_of(*measured) == (("Half leaves 75.00 %.", "full profile, two seeds"),)
     assert said_of(fresh(profile="quick")) == said_of(fresh(freshness="0" * 64)) == said_of() == ()
+
+
+def test_the_most_trusted_of_the_machines_newest_costs_counts(fresh: Callable[..., Record]) -> None:
+    def cost(machine: str, speedup: float, width: float, converged: bool = True, **notes: Any) -> Record:
+        metrics = {"speedup": speedup, "speedup_low": speedup - width, "speedup_high": speedup + width}
+        return fresh(kind="latency", machine=machine, conditions=dict(ONE_IMAGE), notes=notes,
+                     metrics=metrics | {"converged": converged})  # fmt: skip
+
+    def chosen(*records: Record) -> float | None:
+        found = filled(study(SPEED), *records).found
+        return found.value if found is not None else None
+
+    narrow, wide = cost("a", 3, 0.1), cost("b", 4, 1.0)
+    assert chosen(narrow, wide) == chosen(wide, narrow) == 3
+    assert chosen(cost("a", 2, 0.1), cost("a", 3, 1.0)) == 3, "of one machine the newest"
+    assert chosen(cost("a", 5, 0.01, weights="random"), wide) == 4
+    assert chosen(cost("a", 5, 0.01, converged=False), wide) == 4
+    assert chosen(cost("a", 5, 0.01, contended=True), cost("b", 4, 1.0, weights="random")) == 4
+    said = Finding("{speed} as fast.", {"speed": ("factor", SPEED)}, profile="full")
+    for notes, text in (({}, ("5.00\u00d7 [4.90, 5.10] as fast.", "full profile, a")), ({"contended": True}, None)):
+        done = comparison.compare(study(SPEED, findings=(said,)), comparison.index([cost("a", 5, 0.1, **notes)]))
+        assert side_by_side.findings(done) == ((text,) if text else ())

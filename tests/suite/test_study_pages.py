@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from suite import comparison, plan, side_by_side, study_pages
 from suite.records import Record
-from suite.studies import Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
+from suite.studies import ONE_IMAGE, Figure, Line, Number, Quantity, Series, Study, Table, Target, studies
 
 TASK, METHOD = "vgg16-cifar10", "l1-three-stage"
 TOP1 = Quantity(TASK, METHOD, "top1", {"channel_ratio": 0.5})
@@ -59,12 +60,52 @@ def test_what_was_lost_of_the_original_is_told_in_points(make_record: Callable[.
     ]  # fmt: skip
     (made,) = study_pages.study_pages([asked], records, set())
     place = made.grids[0][2][0][1][0]
-    assert (place.ours, place.doubt) == ("\u22129.00\u00a0points", "\u00b1 1.41\u00a0points, 2 seeds")
+    assert (place.ours, place.doubt) == ("\u22129.00\u00a0points", "\u00b1 1.41\u00a0points, two seeds")
     assert (made.aims[0].bound, made.aims[0].ours, made.aims[0].met) == (
         "at least \u22121.00\u00a0points", "\u22129.00\u00a0points", False)  # fmt: skip
     told = "\n".join(side_by_side.lines(comparison.compare(asked, comparison.index(records))))
     assert "ours \u22129.00 points \u00b1 1.41 points" in told
     assert "at least \u22121.00 points: \u22129.00 points, missed" in told
+
+
+def test_costs_of_several_machines_are_named_with_what_makes_them_doubtful(make_record: Callable[..., Record]) -> None:
+    settings: list[Any] = [{"channel_ratio": 0.5}, {"channel_ratio": 0.25}]
+    asked = [Quantity(TASK, METHOD, "speedup", each, "latency", conditions=ONE_IMAGE) for each in settings]
+    line = Line("speed-up", "factor", (Number(3.0, asked[0]), Number(None, asked[1])))
+    costs = Study("cost", "Cost", "a paper", (), (Table("t", ("half", "quarter"), (line,)),))
+    cells = [comparison.cell(each).hyperparameters for each in asked]
+    own = {"task": TASK, "method": METHOD, "kind": "latency", "profile": "quick", "conditions": dict(ONE_IMAGE),
+           "freshness": plan.current_freshness(TASK, METHOD)}  # fmt: skip
+    speed = {"speedup": 2.0, "speedup_low": 1.8, "speedup_high": 2.2, "converged": False}
+    records = [make_record(**own, machine=machine, hyperparameters=each, metrics=speed)
+               for machine, each in zip(("a", "b"), cells, strict=True)]  # fmt: skip
+    (made,) = study_pages.study_pages([costs], records, set())
+    half, quarter = made.grids[0][2][0][1]
+    assert half.doubt == "1.80\u00d7 to 2.20\u00d7, not converged, a" and quarter.doubt.endswith(", b")
+    assert made.options == " --profile quick --bench"
+    told = "\n".join(side_by_side.lines(comparison.compare(costs, comparison.index(records))))
+    assert "2.00\u00d7 [1.80, 2.20] (quick, not converged, a)  \u221233.3 %" in told
+    (alone,) = study_pages.study_pages([costs], records[:1], set())
+    assert alone.grids[0][2][0][1][0].doubt.endswith("not converged"), "of one machine: the page names it once"
+    apart = replace(costs, tables=(Table("t", ("half", "quarter"), (replace(line, comparable=False),)),))
+    assert "\u221233.3" not in "\n".join(side_by_side.lines(comparison.compare(apart, comparison.index(records))))
+
+
+def test_levels_without_an_epoch_are_left_out_of_a_curve(make_record: Callable[..., Record]) -> None:
+    logged = Series("ours", ((1.0, 0.92), (0.5, None), (0.0, 0.88)), logged=Quantity(TASK, METHOD, "val"), x="alpha")
+    asked = Study("curve", "Curve", "a paper", (), figures=(Figure("f", "alpha", "val", (logged,), x_unit="number"),))
+    points = [(1.0, 0, 0.9), (0.5, 0.0, 0.1), (0.3, 2.0, 0.8), (0.0, 4.0, 0.85)]
+    curve = [{"step": step, "alpha": alpha, "epochs": epochs, "val": val}
+             for step, (alpha, epochs, val) in enumerate(points)]  # fmt: skip
+    hyperparameters = comparison.cell(Quantity(TASK, METHOD, "val")).hyperparameters
+    record = make_record(task=TASK, method=METHOD, hyperparameters=hyperparameters, profile="quick", curve=curve,
+                         freshness=plan.current_freshness(TASK, METHOD))  # fmt: skip
+    ((drawing,),) = [made.drawings for made in study_pages.study_pages([asked], [record], set())]
+    assert drawing.chart is not None and "1 level" in drawing.notes[-1]
+    theirs, ours = drawing.chart.series
+    assert [point.x for point in ours.points] == [1.0, 0.3, 0.0] and ours.joined
+    assert not theirs.joined, "a line over a point without a number would invent one"
+    assert ours.points[1].label.endswith("80.00\u202f% at 0.3")
 
 
 def test_what_is_missing_has_the_command_that_measures_it(page: Callable[..., study_pages.StudyPage]) -> None:
@@ -99,8 +140,9 @@ def test_a_study_of_what_this_checkout_lacks_is_left_out(caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     "value,unit,text",
     [(0.2296, "fraction", "22.96\u202f%"), (0.0416, "seconds", "41.6\u202fms"), (58.66e6, "bytes", "58.66\u202fMB"),
-     (6.4e6, "count", "6.4\u202fM"), (2.522e14, "count", "252.2\u202fT"), (9, "count", "9"), (12, "bytes", "12\u202fB"),
-     (3.217, "factor", "3.22\u00d7"), (-0.31, "number", "\u22120.31"), (-0.0909, "points", "\u22129.09\u00a0points"),
+     (6.4e6, "count", "6.400\u202fM"), (2.522e14, "count", "252.2\u202fT"), (9, "count", "9"),
+     (12, "bytes", "12\u202fB"), (3.217, "factor", "3.22\u00d7"), (-0.31, "number", "\u22120.3100"),
+     (-0.0909, "points", "\u22129.09\u00a0points"),
      (0.002, "points", "+0.20\u00a0points"), (None, "bytes", "\u2013")],
 )  # fmt: skip
 def test_numbers_are_spelled_as_papers_do(value: float | None, unit: Any, text: str) -> None:

@@ -54,7 +54,7 @@ def test_studys_table_is_printed_and_told_as_json(tmp_path: Path, capsys: pytest
     given = ["study", "table1-vgg-cost", "--table", "--results", str(tmp_path)]
     assert cli.main(given) == 0
     text = capsys.readouterr().out
-    assert "42\u202fms" in text and "2\u202fGB" in text and "ours missing" in text and "no unit" in text
+    assert "0.0420\u202fs" in text and "2.00\u202fGB" in text and "ours missing" in text and "no unit" in text
     assert cli.main([*given, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     first = told["tables"][0]["lines"][0]
