@@ -20,29 +20,41 @@
     return make("td", { class: "number", "data-label": label }, make("b", {}, value), mark ? " " : "", mark ? make("i", { class: "how" }, mark) : "", make("small", {}, small));
   }
 
-  function nothing(board, index, tolerance) {
+  function best(board, index, tolerance) {
+    const within = board.steps[index].filter((step) => step.lost <= tolerance + ROUNDING);
+    return within[within.length - 1];
+  }
+
+  // Where the same loss buys something on another machine, or under other conditions.
+  function elsewhere(data, board, index, tolerance) {
+    const other = data.setups.findIndex((_, each) => each !== index && best(board, each, tolerance));
+    if (other < 0) return [];
+    const found = best(board, other, tolerance);
+    const there = `#advice.on=${encodeURIComponent(data.setups[other])}&advice.lose=${form.lose.value}`;
+    return [" On ", make("a", { href: there }, data.setups[other]), `: ${found.method} ${found.setting}, ${found.speedup}.`];
+  }
+
+  function nothing(board, index) {
     if (!board.timed[index]) return ["No speed-up was measured here: ", make("code", {}, board.needs)];
     const next = board.steps[index][0];
-    if (!next) return ["Nothing measured here does that: no row is surely faster than dense."];
+    if (!next) return ["Nothing measured here is certainly faster than dense."];
     return [`Nothing measured here does that. From ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${next.speedup}.`];
   }
 
-  function row(board, index, tolerance) {
-    const within = board.steps[index].filter((step) => step.lost <= tolerance + ROUNDING);
-    const found = within[within.length - 1];
+  function row(data, board, index, tolerance) {
+    const found = best(board, index, tolerance);
     const title = make("th", { scope: "row" }, make("a", { href: board.page }, board.title),
       board.profile === "full" ? "" : " ", board.profile === "full" ? "" : make("span", { class: "tag " + board.profile }, board.profile + " profile"));
-    const lose = make("td", { "data-label": "May lose" }, amount(board, tolerance));
-    if (!found) return make("tr", {}, title, lose, make("td", { colspan: "4", class: "none" }, ...nothing(board, index, tolerance)));
+    if (!found) return make("tr", {}, title, make("td", { colspan: "4", class: "none" }, ...nothing(board, index), ...elsewhere(data, board, index, tolerance)));
     const how = found.commands.length
       ? make("details", { class: "values", open: true }, make("summary", {}, "Make and export it"), ...found.commands.map((text) => make("p", {}, make("code", { class: "command" }, text))))
       : make("small", {}, "This checkout cannot make it again.");
-    return make("tr", {}, title, lose,
+    return make("tr", {}, title,
       make("td", { "data-label": "Method" }, make("a", { class: "method", href: found.page }, symbol(found.mark), found.method),
         found.control ? " " : "", found.control ? make("i", { class: "how" }, "control") : "",
         make("small", {}, make("a", { class: "setting", href: "cell.html#" + found.cell }, found.setting)), how),
       number("Faster", found.speedup, found.compiled ? "compiled" : "", found.at_least),
-      number("Smaller file", found.smaller, "", found.file),
+      number("Smaller file, zipped", found.smaller, "", found.file),
       number("Difference", found.change, "", found.doubt));
   }
 
@@ -52,6 +64,7 @@
     if (!answer) return;
     others.forEach((other) => { other.hidden = true; });
     form.hidden = false;
+    answer.querySelectorAll("thead th:nth-child(2)").forEach((head) => { head.remove(); });  // the slider says it
 
     function draw() {
       const index = Math.max(0, data.setups.indexOf(form.on.value));
@@ -61,7 +74,9 @@
       answer.querySelector("[data-setup]").textContent = data.setups[index];
       for (const body of answer.querySelectorAll("[data-advice]")) {
         const own = data.boards.filter((board) => board.embedded === (body.dataset.advice === "stand-ins"));
-        body.replaceChildren(...own.map((board) => row(board, index, tolerance)));
+        const rank = (board) => (best(board, index, tolerance) ? 0 : board.steps[index].length ? 1 : board.timed[index] ? 2 : 3);
+        own.sort((one, other) => rank(one) - rank(other));  // what has an answer first; else as on the page
+        body.replaceChildren(...own.map((board) => row(data, board, index, tolerance)));
       }
     }
 

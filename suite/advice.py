@@ -6,7 +6,9 @@ then be above 1. Stale, failed and contended rows never advise.
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,12 +114,15 @@ def commands(row: Row) -> tuple[str, ...]:
 
 
 def setups(boards: Iterable[Board]) -> tuple[Setup, ...]:
-    """Where the engineer may run: every setup of the boards, the ones that count first, then by use."""
-    uses: dict[Setup, int] = {}
+    """Where the engineer may run: what counts first, then by what a point buys there on real tasks, then by use."""
+    uses: Counter[Setup] = Counter()
+    bought: dict[Setup, float] = defaultdict(float)
     for board in boards:
         for setup in board.setups:
-            uses[setup] = uses.get(setup, 0) + sum(setup in row.speeds for row in board.rows)
-    return tuple(sorted(uses, key=lambda each: (not each.headline, -uses[each], each.machine)))
+            uses[setup] += sum(setup in row.speeds for row in board.rows)
+            step = None if board.embedded else best(steps(board, setup), CLOSE_POINTS)
+            bought[setup] += 0.0 if step is None else math.log(step.at_least)
+    return tuple(sorted(uses, key=lambda each: (not each.headline, -bought[each], -uses[each], each.machine)))
 
 
 def boards(found: Leaderboard) -> tuple[Board, ...]:
@@ -204,10 +209,10 @@ def answer(step: Step, board: Board, looks: Looks) -> dict[str, Any]:
         "cell": pages.cell_of(row)[:16],
         "control": step.is_control,
         "speedup": tables.times(step.speedup),
-        "at_least": f"surely {tables.times(step.at_least)}{_within(step)}",
+        "at_least": f"at least {tables.times(step.at_least)}{_within(step)}",
         "compiled": step.over_eager,
         "smaller": tables.times(step.smaller),
-        "file": tables.size(row.mean("size_bytes_compressed")),
+        "file": f"{tables.size(row.mean('size_bytes_compressed'))}; plain {tables.size(row.mean('size_bytes'))}",
         "change": f"{tables.difference_text(board.headline, change.mean)}{points}",
         "doubt": ", ".join(word for word in (less, _doubt(step, board)) if word),
         "commands": list(commands(row)),
@@ -225,7 +230,9 @@ def _doubt(step: Step, board: Board) -> str:
     if step.worst is None:
         seeds = step.row.change.seeds if step.row.change else 0
         return f"{prose.seeds_said(seeds)}: uncertain"
-    return f"may be as much as {lost_text(round(step.worst, 4), board)}" if step.worst > 0 else "surely no loss"
+    if step.worst <= 0:
+        return "no loss within its interval"
+    return f"may be as much as {lost_text(round(step.worst, 4), board)}"
 
 
 def shard(found: Leaderboard, looks: Looks) -> dict[str, Any]:
@@ -252,6 +259,11 @@ def shard(found: Leaderboard, looks: Looks) -> dict[str, Any]:
 
 
 def needs(board: Board) -> str:
-    """The command that would measure a board's speed."""
+    """The command that would measure a board's speed: of its best compressed row, which is there already."""
     again = " --force" if board.contended else ""  # what a busy machine measured is fresh
+    made = [row for row in board.rows if row.state == "ok" and row.method != plan.DENSE and row.records]
+    for row in made:  # best first
+        command = rows.command("bench", row.records[0], row.records[0].seed)
+        if command is not None:
+            return f"{command}{again}"
     return f"nox -s bench-cpu -- --task {board.task} --profile {board.profile}{again}"

@@ -157,7 +157,7 @@ def pareto(board: Board, axis: str, look: Looks, setup: Setup | None = None) -> 
 #: The axes of the Pareto plots: what they are called, their label, a note.
 PARETO = {
     "speedup": ("measured speed-up", "speed-up over dense", "Dense time / compressed time"),
-    "macs": ("MACs", "times fewer MACs", "Dense / compressed: what the time could be at best"),
+    "macs": ("MACs", "times fewer MACs", "Dense / compressed: what fewer MACs promise of time, at equal precision"),
     "size_bytes_compressed": ("file size", "times smaller", "Dense / compressed, both zipped"),
 }
 SWEEP = "The whole sweep"

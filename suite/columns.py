@@ -56,7 +56,7 @@ def columns(board: Board) -> tuple[Column, ...]:
         Column("speedup", "Measured", TIMES, speed, "high",
                ("speedup", "speedup_low", "speedup_high", "contended", "over_eager", "speedup_over_compiled")),
         *_elsewhere(board),
-        Column("promised", "Promised", TIMES, "MACs of dense / MACs of compressed: what time could be at best", "high",
+        Column("promised", "Promised", TIMES, "Dense MACs / compressed MACs: a promise, at equal precision", "high",
                ("promised",)),
         Column("compressed_seconds", "Time", "", "Median time of one pass; below it the dense model's", "low",
                ("compressed_seconds", "dense_seconds")),

@@ -33,7 +33,8 @@ LARGEST = 1e30
 class Board:
     """The rows that may be compared: one task, one profile, one data set; best headline metric first.
 
-    `setups` are where speed was measured, the default first; `floors` their noise floors, as fractions; `dense` the
+    `setups` are where speed was measured, the default first; `floors` noise floors by setup, as fractions, those of
+    compiled INT8 networks too; `dense` the
     dense model's metrics, averaged over seeds.
     """
 
@@ -204,7 +205,7 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
         headline=headline,
         rows=tuple(sorted(_ranked(rows, setups, floors), key=lambda row: _order(row, headline))),
         setups=tuple(setups),
-        floors={setup: floors[setup] for setup in setups if setup in floors},
+        floors=floors,
         dense=_dense(rows),
     )
 

@@ -16,14 +16,14 @@ from suite import charts, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
 from suite.columns import Column, columns, facets, own_setup, setup_facets
 from suite.errors import SuiteError
-from suite.leaderboard import CONTROL, Board, Leaderboard, Tally, tally
+from suite.leaderboard import CONTROL, Board, Leaderboard, tally
 from suite.records import Record
 from suite.registry import Method
 from suite.rows import Row
-from suite.setups import Setup
+from suite.setups import Setup, setup_of
 from suite.sources import spell
 from suite.tables import Entry, Line, visible
-from suite.winners import Winner, front, gain, winners
+from suite.winners import front, gain
 
 #: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
 FIRST_ROWS = 50
@@ -113,7 +113,7 @@ def section(board: Board, looks: Looks) -> Section:
         figures=tuple(figures),
         fronts=tuple(frozenset(row.key for row in front(board, "speedup", setup)) for setup in board.setups),
         notes=tuple(filter(None, notes)),
-        marks=_marks([figure.chart for figure in figures], board, looks),
+        marks=marks([figure.chart for figure in figures], board, looks),
     )
 
 
@@ -126,7 +126,7 @@ def _absent(board: Board) -> str:
             "what is better or worse, and whether they are of today's code, is not known here.")  # fmt: skip
 
 
-def _marks(drawn: Sequence[Chart | None], board: Board, looks: Looks) -> dict[str, Mapping[str, Any]]:
+def marks(drawn: Sequence[Chart | None], board: Board, looks: Looks) -> dict[str, Mapping[str, Any]]:
     """The markers of the methods that charts show, family by family."""
     names = dict.fromkeys(series.name for chart in drawn if chart is not None for series in chart.series)
     known = list(charts.FAMILIES)
@@ -273,27 +273,6 @@ def _finite(value: Any) -> Any:
 # --------------------------------------------------------------------------------------------------------------- pages
 
 
-@dataclass(frozen=True)
-class Card:
-    """A task on the overview: its most serious board, its winners, the chart that says most."""
-
-    board: Board
-    winners: tuple[Winner, ...]
-    chart: Chart | None
-    marks: Mapping[str, Mapping[str, Any]]
-
-
-def card(board: Board, looks: Looks) -> Card:
-    setup = board.setups[0] if board.setups else None
-    chart = charts.pareto(board, "speedup", looks, setup) if setup else charts.pareto(board, "macs", looks)
-    return Card(board, winners(board), chart, _marks([chart], board, looks))
-
-
-def grid(found: Leaderboard) -> tuple[tuple[str, tuple[Tally, ...]], ...]:
-    """Methods by boards: how much of each is measured."""
-    return tuple((method, tuple(tally(board, method) for board in found.boards)) for method in found.methods)
-
-
 def commands(method: Method, task: str) -> tuple[str, ...]:
     """How to run a method's headline point, and how to measure it."""
     hyperparameters = plan.points(method, "first")[0]
@@ -344,15 +323,17 @@ class Timed:
     rows: int
     contended: int
     fastest: float | None
+    interval: tuple[float, float] | None
     over_eager: bool
 
 
 def _timed(board: Board, setup: Setup) -> Timed:
     measured = [row.speeds[setup] for row in board.rows if setup in row.speeds]
-    speeds = [(speed, setup in row.speeds and row.speeds[setup].over_eager)
-              for row in board.rows if (speed := gain(row, "speedup", setup)) is not None]  # fmt: skip
-    fastest, over_eager = max(speeds, default=(None, False))
-    return Timed(board, setup, len(measured), sum(m.contended for m in measured), fastest, over_eager)
+    speeds = [(speed, row) for row in board.rows if (speed := gain(row, "speedup", setup)) is not None]
+    fastest, row = max(speeds, key=lambda pair: pair[0], default=(None, None))
+    best = None if row is None else row.speeds.get(setup)  # dense itself is 1 and was not timed
+    interval, over_eager = (None, False) if best is None else (best.interval, best.over_eager)
+    return Timed(board, setup, len(measured), sum(m.contended for m in measured), fastest, interval, over_eager)
 
 
 def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> dict[str, Any]:
@@ -366,10 +347,18 @@ def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> di
         "name": name,
         "hardware": [(label, text) for label, text in facts(found.machines.get(name, {})) if label != "slug"],
         "versions": [(package, ", ".join(sorted(each))) for package, each in sorted(versions.items())],
-        "noise": [record for record in reversed(found.noise) if record.machine == name],
+        "noise": _noise([record for record in found.noise if record.machine == name]),
         "timed": timed,
         "records": len(records),
     }
+
+
+def _noise(records: Sequence[Record]) -> list[tuple[Record, bool]]:
+    """Noise floors, given oldest first and shown newest first, each with whether it is the one that counts."""
+    counting = {
+        (r.task, r.profile, setup_of(r)): r for r in sorted(records, key=lambda r: not r.notes.get("contended"))
+    }
+    return [(record, any(record is each for each in counting.values())) for record in reversed(records)]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "", most: int = 200) -> list[tuple[str, str]]:

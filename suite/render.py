@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from suite import (
     leaderboard,
     listing,
     method_curves,
+    overview,
     pages,
     pictures,
     prose,
@@ -149,7 +150,7 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
     )
     plain = (tables.percent, tables.signed, tables.number, tables.count, tables.size, tables.duration, tables.times,
              tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, prose.unparted,
-             charts.marker, advice.lost_text)  # fmt: skip
+             charts.marker, advice.lost_text, advice.needs)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
     templates.filters["seeds_said"] = prose.seeds_said
@@ -192,10 +193,11 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
     compared = study_pages.study_pages(studies().values(), records, found.cells.keys())
     for each in compared:
         page(pages.page_name("study", each.study.name), "study.html", page_of=each)
-    page("index.html", "overview.html", grid=pages.grid(found), matrix=listing.matrix(records), empty=not found.boards,
-         cards=[pages.card(found.boards_of(task)[0], looks) for task in found.tasks],
+    page("index.html", "overview.html", empty=not found.boards,
+         progress=overview.progress(found), matrix=listing.matrix(records),
+         cards=overview.cards(found, looks),
          question=advice.question(found, looks), described=described, compared=compared,
-         measured=len({r.cell for r in records if (r.kind, r.status) == ("accuracy", "ok")}))  # fmt: skip
+         measured=_measured(records))  # fmt: skip
     page("gallery.html", "gallery.html", walls=showcase.walls(found, shown))
     page("measuring.html", "measuring.html", sources=SOURCES)
     page("cell.html", "cell.html")
@@ -229,6 +231,11 @@ def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Pa
         _write_shard(to, f"cells-{name}", content)
     _write_badges(found, to)
     _copy_assets(to)
+
+
+def _measured(records: Iterable[Record]) -> int:
+    """How many networks were trained in earnest and evaluated."""
+    return len({r.cell for r in records if (r.kind, r.status) == ("accuracy", "ok") and r.profile != "smoke"})
 
 
 def _write_shard(to: Path, name: str, content: Any) -> None:

@@ -13,17 +13,23 @@ from suite.setups import Setup
 CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
 
 
+#: What a board's best rows are best in, and the axis that says so.
+QUESTIONS = {"Fastest": "speedup", "Smallest file, zipped": "size_bytes_compressed", "Fewest MACs": "macs"}
+
+
 @dataclass(frozen=True)
 class Winner:
     """The best row of a board in one respect; `row` is None where no row qualifies.
 
-    `over_eager`: an INT8 network, compiled, whose speed-up is over the eager dense one.
+    `interval` is a measured speed-up's. `over_eager`: an INT8 network, compiled, whose speed-up is over the eager dense
+    one.
     """
 
     question: str
     row: Row | None
     value: float | None
     over_eager: bool = False
+    interval: tuple[float, float] | None = None
 
 
 def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
@@ -46,8 +52,8 @@ def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
 def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...]:
     """The rows that no other one beats in both the headline metric and `axis`, in order of rising gain.
 
-    A measured speed-up must exceed that of every more accurate row by more than the noise floor: a row that seems a
-    little faster has not been shown to be.
+    A measured speed-up's whole interval must lie above that of every more accurate row, dense's being 1, by more than
+    the noise floor: a row that seems a little faster has not been shown to be.
     """
     sign = 1 if board.headline.higher_is_better else -1
     floor = board.floors.get(setup, 0.0) if axis == "speedup" and setup is not None else 0.0
@@ -59,7 +65,9 @@ def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...
     kept: list[Row] = []
     furthest = 0.0
     for _, x, row in sorted(points, key=lambda point: point[:2], reverse=True):
-        if x > furthest * (1 + floor):
+        measured = row.speeds.get(setup) if axis == "speedup" and setup is not None else None
+        certain = x if measured is None or measured.interval is None or not kept else measured.interval[0]
+        if certain > furthest * (1 + floor):
             kept.append(row)
         furthest = max(furthest, x)
     return tuple(kept)
@@ -81,14 +89,28 @@ def winners(board: Board) -> tuple[Winner, ...]:
     ]
     setup = board.setups[0] if board.setups else None
     found = []
-    for question, axis in (("Fastest", "speedup"), ("Smallest file", "size_bytes_compressed"), ("Fewest MACs", "macs")):
+    for question, axis in QUESTIONS.items():
         gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
         if axis == "speedup" and setup is not None:
             gains = [(x, row) for x, row in gains if _is_faster(row, setup, board.floors.get(setup, 0.0))]
         value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
-        compiled = axis == "speedup" and row is not None and setup is not None and row.speeds[setup].over_eager
-        found.append(Winner(question, row, value, compiled))
+        measured = row.speeds[setup] if axis == "speedup" and row is not None and setup is not None else None
+        timed = (False, None) if measured is None else (measured.over_eager, measured.interval)
+        found.append(Winner(question, row, value, *timed))
     return tuple(found)
+
+
+def nearest(board: Board) -> Row | None:
+    """The row that loses least, of those that cost less than dense in some respect."""
+    sign = 1 if board.headline.higher_is_better else -1
+    setup = board.setups[0] if board.setups else None
+    means = [
+        (sign * mean, row)
+        for row in board.rows
+        if row.method != plan.DENSE and (mean := row.mean(board.headline.name)) is not None
+        and any((gain(row, axis, setup) or 0) > 1 for axis in QUESTIONS.values())
+    ]  # fmt: skip
+    return max(means, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
 def _is_faster(row: Row, setup: Setup, floor: float) -> bool:

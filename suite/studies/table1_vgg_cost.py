@@ -52,7 +52,8 @@ STUDY = Study(
             columns=COLUMNS,
             lines=(
                 beside("Time per batch (GPU)", "seconds", _times("cuda", "0.0228 s", "0.0059 s")),
-                Line("Average GPU consumption", "fraction", (Number(0.4990), Number(0.4988), Number()), "lower"),
+                Line("Average GPU consumption", "fraction",
+                     (Number(0.4990, printed="49.90\u202f%"), Number(0.4988), Number()), "lower"),
                 beside("Time per batch (CPU)", "seconds", _times("cpu", "0.0452 s", "0.0394 s")),
                 Line("Average memory on the CPU", "fraction", (Number(0.1783), Number(0.1725), Number()), "lower"),
             ),

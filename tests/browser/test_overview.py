@@ -106,7 +106,7 @@ def test_advice_follows_the_fragment(browse: Callable[[str], str]) -> None:
     assert advised(browse("index.html")) == ["channel_ratio 0.8"]  # at most one point, unless told otherwise
     document = browse("index.html#advice.on=batch%20128%2C%201%20thread%2C%20hot%2C%20eager%20on%20box&advice.lose=2")
     assert advised(document) == ["channel_ratio 0.5"]
-    assert "2 points (of a loss, 10 %)" in document and "surely 2.97\u00d7" in document
+    assert "2 points (of a loss, 10 %)" in document and "at least 2.97\u00d7" in document
     assert f"--out {TASK}-{METHOD}.onnx" in html.unescape(document)
 
 

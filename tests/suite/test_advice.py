@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from suite import advice, charts, leaderboard, plan, registry
@@ -119,10 +120,24 @@ def test_a_compiled_network_says_what_compiling_dense_would_leave_of_it(
     board = board_of(eager, compiled)
     step = told(board, 0.05)
     assert step is not None and advice.answer(step, board, LOOKS)["at_least"] == (
-        "surely 5.00\u00d7; 3.60\u00d7 over compiled dense"
+        "at least 5.00\u00d7; 3.60\u00d7 over compiled dense"
     )
     (slower,) = (each for row in board.rows if (each := advice.certain(row, board, board.setups[0])) and each != step)
-    assert advice.answer(slower, board, LOOKS)["at_least"] == "surely 1.40\u00d7"
+    assert advice.answer(slower, board, LOOKS)["at_least"] == "at least 1.40\u00d7"
+
+
+def test_the_setup_where_a_point_buys_most_comes_first(measured: Callable[..., list[Record]]) -> None:
+    slow = [measured(ratio, 0.935, 1.1, 1.2, machine="a") for ratio in (0.5, 0.6, 0.7)]
+    board = board_of(*slow, measured(0.5, 0.935, 4.0, 5.0, machine="b"), measured(0.6, 0.8, 9.0, 9.9, machine="c"))
+    assert [setup.machine for setup in advice.setups([board])] == ["b", "a", "c"]
+
+
+def test_what_is_owed_of_a_board_is_the_benchmark_of_a_row_that_is_there(measured: Callable[..., list[Record]]) -> None:
+    board = board_of(measured(0.5, 0.93, 1.1, 1.2)[:1], measured(0.34375, 0.94, 1.1, 1.2)[:1])
+    assert advice.needs(board).startswith(f"python -m suite bench --task {TASK} --method {METHOD} --set")
+    assert "channel_ratio=0.34375" in advice.needs(board) and "--force" not in advice.needs(board)
+    stale = [msgspec.structs.replace(each, freshness="of old") for each in measured(0.5, 0.93, 1.1, 1.2)]
+    assert advice.needs(board_of(stale)).startswith(f"nox -s bench-cpu -- --task {TASK} ")
 
 
 def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from suite.winners import front, winners
+from suite.winners import front, nearest, winners
 from tests.suite.test_leaderboard import Bench, accuracy, board, keep, make_bench  # noqa: F401  a fixture
 
 
@@ -57,3 +57,29 @@ def test_a_speed_up_within_the_noise_floor_wins_nothing(bench: Bench) -> None:
 
 def test_nobody_wins_where_nothing_is_close_to_dense(bench: Bench) -> None:
     assert all(each.row is None for each in winners(board(bench(metrics=accuracy(0.5)))))
+
+
+def test_the_front_takes_a_speed_up_at_its_lower_end(bench: Bench) -> None:
+    accurate, quick = keep(0.1), keep(0.2)
+
+    def kept(half: float) -> list[Any]:
+        found = board(
+            bench(hyperparameters=accurate, metrics=accuracy(0.92)),
+            bench(hyperparameters=quick, metrics=accuracy(0.90)),
+            bench.speed(2.0, hyperparameters=accurate),
+            bench.speed(3.0, half, hyperparameters=quick),
+        )
+        return [each.hyperparameters["keep"] for each in front(found, "speedup", found.setups[0])]
+
+    assert kept(0.9) == [0.1, 0.2] and kept(1.1) == [0.1]
+
+
+def test_the_nearest_row_is_the_one_that_loses_least_and_saves_something(bench: Bench) -> None:
+    found = board(
+        bench(hyperparameters=keep(0.1), metrics=accuracy(0.90, parameters=1000, macs=400)),
+        bench(hyperparameters=keep(0.2), metrics=accuracy(0.85, macs=200)),
+        bench(hyperparameters=keep(0.3), metrics=accuracy(0.80, macs=100)),
+    )
+    row = nearest(found)
+    assert row is not None and row.hyperparameters["keep"] == 0.2
+    assert nearest(board(bench(metrics=accuracy(0.9, parameters=1000, macs=400)))) is None

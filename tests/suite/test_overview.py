@@ -1,0 +1,27 @@
+"""The overview's cards, and how much of what is measured."""
+
+from __future__ import annotations
+
+from suite import charts, leaderboard, overview
+from tests.suite.test_leaderboard import TASK, Bench, accuracy, keep, make_bench  # noqa: F401  a fixture
+
+LOOKS = charts.looks({"cuts": "structured pruning"})
+OTHER = "vgg16-cifar10+width0.25"
+
+
+def test_tasks_with_a_winner_come_first(bench: Bench) -> None:
+    far, close = bench(metrics=accuracy(0.5)), bench(task=OTHER, metrics=accuracy(0.935))
+    found = overview.cards(leaderboard.assemble([far, close], {}), LOOKS)
+    assert [card.board.task for card in found] == [OTHER, TASK]
+    assert found[0].nearest is None and any(winner.row is not None for winner in found[0].winners)
+
+
+def test_where_nothing_wins_the_nearest_is_told_with_what_it_loses(bench: Bench) -> None:
+    (card,) = overview.cards(leaderboard.assemble([bench(metrics=accuracy(0.5))], {}), LOOKS)
+    assert card.nearest is not None and card.nearest[1] == "\u221244.00 points"
+
+
+def test_progress_counts_what_is_measured_of_each_method(bench: Bench) -> None:
+    found = leaderboard.assemble([bench(hyperparameters=keep(0.1)), bench(profile="quick")], {})
+    told = dict(overview.progress(found)["cuts", TASK])
+    assert set(told) == {"full", "quick"} and {tally.by_state["ok"] for tally in told.values()} == {1}
