@@ -16,7 +16,7 @@ from suite import charts, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
 from suite.columns import Column, columns, facets, own_setup, setup_facets
 from suite.errors import SuiteError
-from suite.leaderboard import CONTROL, Board, Leaderboard, tally
+from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.records import Record
 from suite.registry import Method
 from suite.rows import Row
@@ -284,6 +284,10 @@ def method_page(name: str, found: Leaderboard, sections: Sequence[Section]) -> d
     """What a method's page says: its own words, its schema, its rows on every board."""
     known = registry.catalogue().methods.get(name)
     own = [(part, [line for line in part.lines if line.row.method == name]) for part in sections]
+    shown = [
+        (part, [line for line in lines if line.row.state != "missing"], len(lines)) for part, lines in own if lines
+    ]
+    shown.sort(key=lambda each: (each[0].board.embedded, -len(each[1])))
     stand_ins = [task for task, entry in registry.tasks().items() if entry.embedded]
     try:
         ways = commands(known, stand_ins[0]) if known and stand_ins else ()
@@ -297,8 +301,8 @@ def method_page(name: str, found: Leaderboard, sections: Sequence[Section]) -> d
         "paper_url": _paper_url(known.paper) if known else None,
         "points": [_point(known, point) for point in known.points] if known else [],
         "commands": ways,
-        "boards": [(part, lines) for part, lines in own if lines],
-        "tallies": [(board, tally(board, name)) for board in found.boards if tally(board, name).cells],
+        "boards": [(part, lines, planned - len(lines)) for part, lines, planned in shown if lines],
+        "unmeasured": [part.board for part, lines, _ in shown if not lines],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite import charts, leaderboard, overview
+from suite import charts, leaderboard, overview, pages
 from tests.suite.test_leaderboard import TASK, Bench, accuracy, keep, make_bench  # noqa: F401  a fixture
 
 LOOKS = charts.looks({"cuts": "structured pruning"})
@@ -25,3 +25,13 @@ def test_progress_counts_what_is_measured_of_each_method(bench: Bench) -> None:
     found = leaderboard.assemble([bench(hyperparameters=keep(0.1)), bench(profile="quick")], {})
     told = dict(overview.progress(found)["cuts", TASK])
     assert set(told) == {"full", "quick"} and {tally.by_state["ok"] for tally in told.values()} == {1}
+
+
+def test_a_methods_page_shows_measured_rows_and_counts_the_others(bench: Bench) -> None:
+    records = [bench(hyperparameters=keep(0.1)), bench(method="lot", task=OTHER), bench(method="lot")]
+    found = leaderboard.assemble(records, {})
+    made = pages.method_page("cuts", found, [pages.section(board, LOOKS) for board in found.boards])
+    ((part, lines, missing),) = made["boards"]
+    assert part.board.task == TASK and [line.row.state for line in lines] == ["ok"]
+    assert missing == sum(row.method == "cuts" and row.state == "missing" for row in part.board.rows) > 0
+    assert [board.task for board in made["unmeasured"]] == [OTHER]

@@ -299,6 +299,8 @@ def test_a_method_page_tells_its_story_schema_and_command(write: Write, one: Mak
     for words in ("channel_ratio", "structured pruning", "methods/l1_three_stage.py", "python -m suite run --task"):
         assert words in page.text
     assert "https://arxiv.org/abs/1608.08710" in [each["href"] for each in page.all("a")]
+    assert "standard settings not measured yet: python -m suite plan --missing --task" in " ".join(page.text.split())
+    assert "Not measured yet" not in page.text, "it is measured on the only board there is"
 
 
 def test_a_machine_page_names_hardware_versions_and_noise(write: Write, one: Make, tmp_path: Path) -> None:
