@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from suite import prose, tables
-from suite.comparison import Comparison, FilledFinding, FilledNumber, FilledTable, Found
+from suite.filled import Comparison, FilledFinding, FilledNumber, FilledTable, Found
 from suite.studies import Line, Number, Unit
 
 WIDTH = 110

@@ -9,8 +9,8 @@ from typing import Any
 
 from suite import charts, comparison, prose, tables
 from suite.charts import Chart, Point
-from suite.comparison import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
 from suite.errors import SuiteError
+from suite.filled import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
 from suite.records import Record
 from suite.setups import STATES, State
 from suite.side_by_side import decimal, difference_text, findings, reported_text

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from suite import comparison, plan, side_by_side, study_plan
+from suite.filled import FilledNumber
 from suite.records import Record
 from suite.studies import ONE_IMAGE, Figure, Finding, Line, Number, Quantity, Series, Study, Table, Target, studies
 
@@ -32,7 +33,7 @@ def study(*quantities: Quantity, **others: Any) -> Study:
     return Study("s", "S", "nowhere", ("no reason",), (table,), **others)
 
 
-def filled(asked: Study, *records: Record) -> comparison.FilledNumber:
+def filled(asked: Study, *records: Record) -> FilledNumber:
     return comparison.compare(asked, comparison.index(records)).tables[0].lines[0][1][0]
 
 
@@ -159,3 +160,22 @@ def test_the_most_trusted_of_the_machines_newest_costs_counts(fresh: Callable[..
     for notes, text in (({}, ("5.00\u00d7 [4.90, 5.10] as fast.", "full profile, a")), ({"contended": True}, None)):
         done = comparison.compare(study(SPEED, findings=(said,)), comparison.index([cost("a", 5, 0.1, **notes)]))
         assert side_by_side.findings(done) == ((text,) if text else ())
+
+
+def test_numbers_beside_one_another_are_of_the_same_seeds(fresh: Callable[..., Record]) -> None:
+    quarter = Quantity("tiny", "zeroes", "top1", {"share": 0.25})
+
+    def trained(asked: Quantity, seed: int, top1: float, **changes: Any) -> Record:
+        own = {"seed": seed, "metrics": {"top1": top1}, "hyperparameters": dict(comparison.cell(asked).hyperparameters)}
+        return fresh(**(own | changes))
+
+    def means(*records: Record) -> list[tuple[float | None, int]]:
+        done = comparison.compare(study(HALF, quarter), comparison.index(records))
+        return [(each.found.value, each.found.seeds) for each in done.tables[0].lines[0][1] if each.found]
+
+    halves = [trained(HALF, seed, top1) for seed, top1 in enumerate((0.5, 0.75, 0.25))]
+    assert means(*halves) == [(0.5, 3), (None, 0)], "what is missing takes no seed away"
+    assert means(*halves, trained(quarter, 1, 0.5)) == [(0.75, 1), (0.5, 1)]
+    assert means(*halves, trained(quarter, 7, 0.5)) == [(0.5, 3), (0.5, 1)], "no seed in common: each its own"
+    assert means(*halves, trained(quarter, 1, 0.5, profile="quick")) == [(0.5, 3), (0.5, 1)]
+    assert means(*halves, trained(quarter, 1, 0.5, freshness="0" * 64)) == [(0.5, 3), (0.5, 1)]

@@ -1,0 +1,174 @@
+"""What a study's comparison is made of: each place of a table, figure or sentence, and what came out for it. Data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from suite.setups import State
+from suite.studies import Figure, Finding, Line, Number, Series, Study, Table, Target
+from suite.tasks import PROFILES
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a quantity came out as. `value` is there where the state is ok or stale, else `reason` says what is wrong.
+
+    `low` and `high` are a speed-up's interval, `deviation` the standard deviation over several seeds; `caveats` are
+    why a cost is to be read with care. `command` measures it, or measures it again; `cells` are the keys of the cells
+    whose records were read.
+    """
+
+    state: State
+    command: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    deviation: float | None = None
+    seeds: int = 0
+    profile: str | None = None
+    machine: str | None = None
+    reason: str | None = None
+    cells: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Is it fresh, and no busy machine's and no simulation's?"""
+        return self.state == "ok" and not {"contended", "simulated"} & set(self.caveats)
+
+
+@dataclass(frozen=True)
+class FilledNumber:
+    """A place of a table beside what answers it; `found` is None where nothing does.
+
+    `difference` is ours less the source's, `relative` the same as a share of the source's.
+    """
+
+    number: Number
+    found: Found | None
+
+    @property
+    def is_cost(self) -> bool:
+        """Is it a number that depends on the machine?"""
+        return self.number.by is not None and self.number.by.kind != "accuracy"
+
+    @property
+    def difference(self) -> float | None:
+        value = None if self.found is None else self.found.value
+        return None if value is None or self.number.reported is None else value - self.number.reported
+
+    @property
+    def relative(self) -> float | None:
+        difference, reported = self.difference, self.number.reported
+        return None if difference is None or not reported else difference / abs(reported)
+
+
+@dataclass(frozen=True)
+class FilledTable:
+    """A table's lines, each with its numbers filled in, column by column."""
+
+    table: Table
+    lines: tuple[tuple[Line, tuple[FilledNumber, ...]], ...]
+
+    @property
+    def mixes_machines(self) -> bool:
+        """Are its costs of more than one machine? Then each place must say which."""
+        places = [place for _, places in self.lines for place in places if place.is_cost and place.found is not None]
+        return len({place.found.machine for place in places if place.found and place.found.value is not None}) > 1
+
+
+@dataclass(frozen=True)
+class FilledSeries:
+    """A curve of the source beside ours: `points` are (x, y) that were measured, `found` what each of them, or the
+    whole logged curve, came from. `untrained` of its points are left out: no epoch was spent there.
+    """
+
+    series: Series
+    points: tuple[tuple[float, float], ...]
+    found: tuple[Found, ...]
+    untrained: int = 0
+
+
+@dataclass(frozen=True)
+class FilledFigure:
+    """A figure's curves, filled in."""
+
+    figure: Figure
+    series: tuple[FilledSeries, ...]
+
+
+@dataclass(frozen=True)
+class FilledTarget:
+    """A target and what it came to, and what `than` did; `met` is None until the full profile has said."""
+
+    target: Target
+    found: Found
+    than: Found | None = None
+
+    @property
+    def value(self) -> float | None:
+        """What the bound is on: the quantity, or its difference from the other."""
+        if self.than is None or self.found.value is None:
+            return self.found.value
+        return None if self.than.value is None else self.found.value - self.than.value
+
+    @property
+    def met(self) -> bool | None:
+        read = [self.found] if self.than is None else [self.found, self.than]
+        value = self.value
+        if value is None or any(each.state != "ok" or each.profile != PROFILES[-1] for each in read):
+            return None
+        low, high = self.target.at_least, self.target.at_most
+        return (low is None or value >= low) and (high is None or value <= high)
+
+
+@dataclass(frozen=True)
+class FilledFinding:
+    """A finding with what its numbers came out as."""
+
+    finding: Finding
+    found: Mapping[str, Found]
+
+    @property
+    def holds(self) -> bool:
+        """Are the numbers those of the results over which the words were written?"""
+        return all(each.comparable and each.profile == self.finding.profile for each in self.found.values())
+
+    @property
+    def seeds(self) -> int:
+        """Of the accuracy that has the fewest; 0 where only costs are told."""
+        asked = self.finding.by
+        return min((each.seeds for name, each in self.found.items() if asked[name][1].kind == "accuracy"), default=0)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Where its costs were measured."""
+        asked = self.finding.by
+        costs = [each for name, each in self.found.items() if asked[name][1].kind != "accuracy"]
+        return tuple(dict.fromkeys(each.machine for each in costs if each.machine))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study with everything that was measured for it."""
+
+    study: Study
+    tables: tuple[FilledTable, ...]
+    figures: tuple[FilledFigure, ...]
+    targets: tuple[FilledTarget, ...]
+    findings: tuple[FilledFinding, ...] = ()
+    others: tuple[Found, ...] = ()
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        """Every measurement that the study asks for; what answers several of its numbers stands here as often."""
+        places = [p.found for t in self.tables for _, numbers in t.lines for p in numbers if p.found is not None]
+        curves = [found for figure in self.figures for series in figure.series for found in series.found]
+        aims = [found for each in self.targets for found in (each.found, each.than) if found is not None]
+        return (*places, *curves, *aims, *self.others)
+
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The commands that would measure what is missing, stale or failed, none twice."""
+        return tuple(dict.fromkeys(each.command for each in self.found if each.state not in ("ok", "unsupported")))
