@@ -97,12 +97,12 @@ STUDY = Study(
     ),
     why=(
         "Below three seeds there is no verdict: the difference between two seeds of one method is of the order of "
-        "the differences between methods. Of L1 three-stage, random channels and branch-alpha at a quarter of the width "
-        "seed 0 has the first 1.1 points ahead (77.53, 76.43, 76.57 %), seed 1 has all three within 0.2 (77.29, 77.21, "
-        "77.12 %): which channels are kept cannot be seen to matter.",
+        "the differences between methods. Of L1 three-stage, random channels and branch-alpha at a quarter of the "
+        "width seed 0 has the first a point ahead (77.53, 76.43, 76.57 %), seed 1 has all three within 0.2 (77.29, "
+        "77.21, 77.12 %): which channels are kept cannot be seen to matter.",
         "At a quarter of the width (quick, seeds 0 and 1) from scratch with twice the epochs and L1 three-stage take "
-        "8.1 T training MACs each, from scratch at the original's epochs 4.1 T, structured 1.4 T; and pruning takes the "
-        "dense training's 34.0 T before. Keeping 22 of 64 channels costs seven to eleven points.",
+        "8.1 T training MACs each, from scratch at the original's epochs 4.1 T, structured 1.4 T; and pruning takes "
+        "the dense training's 34.0 T before. Keeping 22 of 64 channels costs seven to eleven points.",
         "Budget B is the original's training MACs, but at most twice its epochs: this network is eight times "
         "cheaper, so the limit holds.",
     ),
