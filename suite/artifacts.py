@@ -160,6 +160,14 @@ def facts(folder: Path) -> dict[str, Any] | None:
         raise ArtifactError(f"{path} is damaged: delete its folder to make it again {said(error)}") from error
 
 
+def is_readable(folder: Path) -> bool:
+    """Does a model lie in `folder` whose description can be read? What is damaged is made again, like what is not."""
+    try:
+        return facts(folder) is not None
+    except ArtifactError:
+        return False
+
+
 def _content(path: Path, longest: int) -> bytes:
     """The bytes of a file, which may be a stranger's; ArtifactError where it is none, or longer than any of ours."""
     try:

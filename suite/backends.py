@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,10 +208,10 @@ def require_onnx() -> None:
             ) from error
 
 
-def onnx_bytes(model: nn.Module, shape: tuple[int, int, int]) -> bytes:
+def onnx_bytes(model: nn.Module, shape: tuple[int, int, int], told: Mapping[str, str] | None = None) -> bytes:
     """The network as one ONNX file, weights inside, any batch size, opset 20; `images` in, `outputs` out.
 
-    `shape` is (C, H, W). Unsupported where the exporter cannot translate it.
+    `shape` is (C, H, W), `told` goes into the file's metadata. Unsupported where the exporter cannot translate it.
     """
     require_onnx()
     example = torch.zeros(2, *shape)
@@ -235,6 +235,7 @@ def onnx_bytes(model: nn.Module, shape: tuple[int, int, int]) -> bytes:
                 f"torch.onnx cannot follow this network: take safetensors, or measure it eager {said(_root(error))}"
             ) from error
         assert program is not None
+        program.model.metadata_props.update(told or {})
         file = Path(folder) / "model.onnx"
         program.save(file, external_data=False)
         return file.read_bytes()

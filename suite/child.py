@@ -7,6 +7,7 @@ import faulthandler
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -61,6 +62,7 @@ def start_server(preload: Sequence[str] = PRELOAD) -> None:
     # A library that looks for a GPU while the server imports it asks the driver, and takes CUDA from no child.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     # Blocked in the server and so in each child: Ctrl-C is the waiting process's alone, which then kills them.
+    multiprocessing.resource_tracker.ensure_running()  # or the server starts it, which lets the signal in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         multiprocessing.forkserver.ensure_running()
@@ -127,8 +129,8 @@ class Child(Generic[T]):
 
     def kill(self) -> None:
         """End it, and whatever it has started, unless it has ended; then forget it."""
-        if self._process.pid is not None and self._process.is_alive():
-            with contextlib.suppress(OSError):  # it leads no group yet
+        if self._process.pid is not None:
+            with contextlib.suppress(OSError):  # it leads no group, or nothing is left of it
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
         self._process.join()

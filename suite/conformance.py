@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import suite
-from suite import artifacts, complexity, data, plan, registry, run, sources
+from suite import artifacts, complexity, data, plan, registry, run, soundness, sources
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.plan import Cell
 from suite.progress import Progress
@@ -120,7 +120,7 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
     yield Case("returns a network", task, _is_network(first))
     if not isinstance(first, nn.Module) or not isinstance(second, nn.Module):
         return
-    yield Case("keeps the output's shape", task, _shape(first, dense, ready))
+    yield Case("keeps the output's shape", task, soundness.shape_fault(first, dense, ready))
     yield Case("is deterministic under a seed", task, _same(first, second))
     yield Case("saves and reloads to the same outputs", task, _reloads(first, ready, scratch / task))
     yield Case("loads no data set of its own", task, f"it loaded {touched[0]}" if touched else None)
@@ -158,22 +158,6 @@ def _is_network(model: Any) -> str | None:
     return None if isinstance(model, nn.Module) else f"it returned a {type(model).__name__}"
 
 
-def _outputs(model: nn.Module, ready: Prepared) -> torch.Tensor:
-    inputs = ready.dataset.normalise(ready.dataset.val.images[:8])
-    # one channel's layout is ambiguous, and a convolution then sums in the order of its weights' layout
-    model.eval().to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        outputs: torch.Tensor = model(inputs)
-    return outputs
-
-
-def _shape(model: nn.Module, dense: nn.Module, ready: Prepared) -> str | None:
-    wanted, found = _outputs(dense, ready).shape, _outputs(model, ready)
-    if found.shape != wanted:
-        return f"outputs are {tuple(found.shape)}, the task's are {tuple(wanted)}"
-    return None if bool(found.isfinite().all()) else "outputs are not finite"
-
-
 def _same(first: nn.Module, second: nn.Module) -> str | None:
     one, two = first.state_dict(), second.state_dict()
     if one.keys() != two.keys():
@@ -184,15 +168,12 @@ def _same(first: nn.Module, second: nn.Module) -> str | None:
 
 def _reloads(model: nn.Module, ready: Prepared, folder: Path) -> str | None:
     task = ready.task
-    before = _outputs(model, ready)
     try:
         architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
         artifacts.save(model, folder, architecture, {})
-        after = _outputs(artifacts.load(folder), ready)
     except SuiteError as error:
         return str(error)
-    same = torch.allclose(before, after, rtol=0, atol=0, equal_nan=True)
-    return None if same else "the reloaded network's outputs differ"
+    return soundness.mask_fault(model) or soundness.reload_fault(model, folder, ready)
 
 
 def _smaller(model: nn.Module, dense: nn.Module, ready: Prepared) -> str | None:

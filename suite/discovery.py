@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator, Mapping
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from suite.errors import UsageError
+from suite.errors import RegistrationError, UsageError
 
 T = TypeVar("T")
 
@@ -59,3 +62,16 @@ def locate(module: str) -> Path | None:
         if candidate.exists():
             return candidate
     return None
+
+
+def checked_name(name: object, where: str) -> str:
+    """The name that a method registers by; RegistrationError where it names no folder and no page."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+        raise RegistrationError(f"{where}: the name {name!r}: use letters, digits, '.', '-' and '+' (it names folders)")
+    return name
+
+
+def silently(function: Callable[[Any], T], given: Any) -> T:
+    """`function(given)`, which imports somebody's file; standard output is for what the suite says."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return function(given)

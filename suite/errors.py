@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 
 class SuiteError(Exception):
@@ -43,6 +44,11 @@ class DeviceError(SuiteError):
 
 class Unsupported(SuiteError):
     """A method cannot work on this model or reach this point; the record says `unsupported` and why."""
+
+
+def without_folders(text: str) -> str:
+    """A text that will be published: of a path only the file's name."""
+    return re.sub(r"(?<!\w)/(?:[^\s/:'\"]+/)+", "", text)
 
 
 def first_line(error: BaseException) -> str:

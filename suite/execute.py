@@ -13,7 +13,7 @@ from typing import Any
 from suite import artifacts, bench, child, clock, conditions, cost, cuda, isolate, machine, plan, registry, run
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
-from suite.errors import DataError, UsageError
+from suite.errors import DataError, UsageError, without_folders
 from suite.plan import Cell
 from suite.progress import Progress, duration
 from suite.records import KINDS, Record, RunFile, read_results
@@ -375,7 +375,7 @@ def cost_record(job: Job, measured: Measurement, session: Session) -> Record:
     return Record(
         **common,
         status=measured.status,  # type: ignore[arg-type]
-        reason=measured.reason,
+        reason=None if measured.reason is None else without_folders(measured.reason),
         metrics=measured.metrics,
         conditions=measured.conditions,
         samples=measured.samples,

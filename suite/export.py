@@ -39,7 +39,10 @@ PT2_OVERHEAD = 1.25
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, how it was checked, and three lines of Python that load it and run it."""
+    """What was written, how it was checked, and the lines of Python that load it and run it.
+
+    `normalisation` has `mean` and `std` by channel, on the scale of pixels from 0 to 255.
+    """
 
     path: Path
     format: str
@@ -48,6 +51,7 @@ class Exported:
     precision: str
     checks: tuple[str, ...]
     snippet: str
+    normalisation: dict[str, list[float]] | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     model = artifacts.load(folder)
     known = artifacts.facts(folder) or {}
     shape: tuple[int, int, int] = tuple(known["architecture"]["input_shape"])
+    normalisation = known.get("facts", {}).get("normalisation")  # a model of an earlier version has none
     content, checks = FORMATS[kind](model, shape, _description(cell, known))
     digest = hashlib.sha256(content).hexdigest()
     if kind == "pt2":  # before the file, which without it could not be loaded
@@ -92,8 +97,9 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
         digest,
         len(content),
         "int8" if backends.int8_layers(model) else "fp32",
-        checks,
-        _snippet(kind, path.resolve(), (root / INDEX).resolve(), shape),
+        (*checks, _inputs_said(normalisation)),
+        _snippet(kind, path.resolve(), (root / INDEX).resolve(), shape, normalisation),
+        normalisation,
     )
 
 
@@ -124,22 +130,51 @@ def _description(cell: Cell, known: Mapping[str, Any]) -> dict[str, Any]:
     made = {"task": cell.task, "method": cell.method, "hyperparameters": dict(cell.hyperparameters), "seed": cell.seed,
             "profile": cell.profile, "cell": cell.key}  # fmt: skip
     stored = {name: known[name] for name in ("sha256", "architecture", "graph") if name in known}
-    return stored | {"description_sha256": artifacts.description_sha256(stored), "made_by": made}
+    normalisation = known.get("facts", {}).get("normalisation")
+    return stored | {
+        "description_sha256": artifacts.description_sha256(stored),
+        "made_by": made,
+        **({} if normalisation is None else {NORMALISATION: normalisation}),
+    }
 
 
-def _snippet(kind: str, path: Path, index: Path, shape: tuple[int, int, int]) -> str:
+#: What a file's metadata call how its inputs are made of pixels from 0 to 255.
+NORMALISATION = "normalisation"
+
+
+def _inputs_said(normalisation: Mapping[str, Sequence[float]] | None) -> str:
+    if normalisation is None:
+        return "takes inputs normalised as in its training, which a model of this age does not say: run its cell again"
+    mean, std = (", ".join(f"{value:.6g}" for value in normalisation[name]) for name in ("mean", "std"))
+    return f"takes (pixel - mean) / std of pixels from 0 to 255, channels first: mean {mean}; std {std}"
+
+
+def _scaled(library: str, size: str, normalisation: Mapping[str, Sequence[float]]) -> str:
+    """Lines that make `inputs` of pixels, by numpy or torch."""
+    kind = "uint8" if library == "numpy" else "dtype=torch.uint8"
+    zeros = f'numpy.zeros({size}, "{kind}")' if library == "numpy" else f"torch.zeros({size}, {kind})"
+    make = 'numpy.array({}, "float32")' if library == "numpy" else "torch.tensor({})"
+    mean, std = (f"{make.format(list(normalisation[name]))}.reshape(1, -1, 1, 1)" for name in ("mean", "std"))
+    return f"pixels = {zeros}  # yours: 0 to 255, channels first\ninputs = (pixels - {mean}) / {std}\n"
+
+
+def _snippet(
+    kind: str, path: Path, index: Path, shape: tuple[int, int, int], normalisation: Mapping[str, Sequence[float]] | None
+) -> str:
     size = f"(2, {shape[0]}, {shape[1]}, {shape[2]})"
     if kind == "onnx":
+        made = _scaled("numpy", size, normalisation) if normalisation else f'inputs = numpy.zeros({size}, "float32")\n'
         return (
             "import numpy, onnxruntime\n"
             f'session = onnxruntime.InferenceSession({str(path)!r}, providers=["CPUExecutionProvider"])\n'
-            f'outputs = session.run(None, {{"{backends.INPUT}": numpy.zeros({size}, "float32")}})[0]'
+            f'{made}outputs = session.run(None, {{"{backends.INPUT}": inputs}})[0]'
         )
     if kind == "pt2":
         load, call = "from suite.export import load_pt2", f"load_pt2({str(path)!r}, {str(index)!r})"
     else:
         load, call = "import suite", f"suite.load_model({str(path)!r})"
-    return f"import torch\n{load}\noutputs = {call}(torch.zeros{size})"
+    made = _scaled("torch", size, normalisation) if normalisation else f"inputs = torch.zeros{size}\n"
+    return f"import torch\n{load}\n{made}outputs = {call}(inputs)"
 
 
 # ---------------------------------------------------------------------------------------------------------- safetensors
@@ -161,8 +196,8 @@ def _safetensors(
 def load_model(path: str | Path, *, device: str = "cpu") -> nn.Module:
     """The network of a safetensors file that `export` wrote, in eval mode on `device`. No code from the file is run.
 
-    It takes (N, C, H, W), normalised as the task says. ArtifactError where the file is missing, damaged, or none of
-    ours.
+    It takes (N, C, H, W): (pixel - mean) / std, which the file's metadata have. ArtifactError where the file is
+    missing, damaged, or none of ours.
     """
     try:
         content = Path(path).read_bytes()
@@ -193,8 +228,9 @@ def _read_model(content: bytes, name: str) -> nn.Module:
 # ----------------------------------------------------------------------------------------------------------------- onnx
 
 
-def _onnx(model: nn.Module, shape: tuple[int, int, int], _: dict[str, Any]) -> tuple[bytes, tuple[str, ...]]:
-    content = backends.onnx_bytes(model, shape)
+def _onnx(model: nn.Module, shape: tuple[int, int, int], description: dict[str, Any]) -> tuple[bytes, tuple[str, ...]]:
+    told = {name: json.dumps(description[name]) for name in ("made_by", NORMALISATION) if name in description}
+    content = backends.onnx_bytes(model, shape, told)
     kernels, difference = backends.checked_session(content, model, shape, CHECK_IMAGES)
     of = "the outputs' norm" if kernels.layers else "the largest output"
     checks = [f"ONNX Runtime: batches of 1 and {CHECK_IMAGES} differ by {difference:.1g} of {of}",

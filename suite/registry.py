@@ -211,7 +211,7 @@ def read_methods(path: Path, module: str) -> list[Method]:
     """The methods that a source file registers, without running it; RegistrationError names what is wrong with it."""
     return [
         Method(
-            name=call["name"],
+            name=discovery.checked_name(call["name"], f"{path}:{function.lineno}"),
             family=call["family"],
             paper=call.get("paper", ""),
             points=_points(call, f"{path}:{function.lineno}"),
@@ -264,10 +264,10 @@ def load(entry: Method) -> MethodFunction:
     if (entry.path, entry.name) not in _functions:
         quiet_torchao()
         try:
-            module = importlib.import_module(entry.module)
+            module = discovery.silently(importlib.import_module, entry.module)
         except ImportError:
             module = _import_file(entry)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # it may be a script that once stood alone
             raise _unimportable(entry, error) from error
         if (entry.path, entry.name) not in _functions and getattr(module, "__file__", None) != entry.path:
             _import_file(entry)
@@ -282,14 +282,14 @@ def _import_file(entry: Method) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(entry.module, module)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        discovery.silently(spec.loader.exec_module, module)
+    except (Exception, SystemExit) as error:
         sys.modules.pop(entry.module, None)
         raise _unimportable(entry, error) from error
     return module
 
 
-def _unimportable(entry: Method, error: Exception) -> RegistrationError:
+def _unimportable(entry: Method, error: BaseException) -> RegistrationError:
     return RegistrationError(f"{entry.path} cannot be imported: {type(error).__name__}: {error}")
 
 

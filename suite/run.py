@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
-import re
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite import artifacts, complexity, data, files, gallery, machine, parts, pictures, plan, registry
+from suite import artifacts, complexity, data, files, gallery, machine, parts, pictures, plan, registry, soundness
 from suite.adversarial import OPPONENT
 from suite.child import is_out_of_memory
 from suite.data import Dataset
-from suite.errors import ArtifactError, DataError, RecordError, SuiteError, TaskError, Unsupported
+from suite.errors import ArtifactError, DataError, RecordError, SuiteError, TaskError, Unsupported, without_folders
 from suite.evaluate import Objective, evaluate
 from suite.graphs import GraphNetwork
 from suite.plan import Cell
@@ -45,6 +45,9 @@ class Places:
     data: Path
     artifacts: Path
     results: Path
+
+    def absolute(self) -> Places:
+        return Places(self.data.absolute(), self.artifacts.absolute(), self.results.absolute())
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def newest_model(cell: Cell, root: Path) -> Path | None:
     """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
     kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
     folders = (root / cell.task / cell.method).glob(kind)
-    stored = [folder for folder in sorted(folders) if artifacts.facts(folder) is not None]
+    stored = [folder for folder in sorted(folders) if artifacts.is_readable(folder)]
     return max(stored, key=lambda folder: (folder / artifacts.DESCRIPTION).stat().st_mtime_ns, default=None)
 
 
@@ -165,7 +168,9 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
         "training_seconds": round(done.seconds, 1),
     }
     _keep_opponent(ready.objective, task, folder)
-    digest = artifacts.save(model, folder, architecture, {"training": training, "data_sha256": dataset.sha256})
+    digest = artifacts.save(
+        model, folder, architecture, {"training": training, "data_sha256": dataset.sha256, **_normalisation(dataset)}
+    )
     for done_with in (state, *files.abandoned(state)):
         done_with.unlink(missing_ok=True)
     return Dense(folder, digest, **training)
@@ -249,6 +254,7 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
     with the machine, the data or the task's own file (RecordError, DataError, TaskError) is raised: it is no fault of
     the cell.
     """
+    places = places.absolute()  # a method may change the directory
     ready = prepare(cell.task, cell.profile, places, device)
     common = blank(cell, device, origin, kind="accuracy", command=command_of(cell, device))
     common |= origin_of(ready)
@@ -256,7 +262,11 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
         start = dense_model(cell, ready, places, device, progress)
         common["checkpoint_sha256"] = start.sha256
         common["base_cell"] = cell.base.key if cell.base is not None else None
-        return Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
+        record = Record(**common, status="ok", **_compress(cell, ready, start, places, device, progress))
+        fault = soundness.record_fault(record)
+        if fault is not None:
+            raise SuiteError(f"what {cell.method} logged or reported makes no record: {fault}")
+        return record
     except (RecordError, DataError, TaskError):
         raise
     except Unsupported as error:
@@ -272,8 +282,7 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
 def one_line(error: BaseException) -> str:
     """An exception as a record's reason."""
     kind = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
-    # records are published: of a path only the file's name
-    text = re.sub(r"(?<!\w)/(?:[^\s/:'\"]+/)+", "", str(error))
+    text = without_folders(str(error)).encode("utf-8", "backslashreplace").decode()
     return kind + (" ".join(text.split())[:300] or "no message")
 
 
@@ -298,14 +307,21 @@ def _compress(
         if not isinstance(model, nn.Module):
             raise SuiteError(f"{cell.method} returned a {type(model).__name__}, not the compressed network")
         seconds = time.perf_counter() - started
+        fault = soundness.mask_fault(model) or soundness.shape_fault(model, dense, ready)
+        if fault is not None:
+            raise SuiteError(f"{cell.method} returned a network that cannot be used: {fault}")
         ready = replace(ready, objective=bench.objective)
         metrics = bench.metrics | _metrics(model, ready)
-        curve, training_macs = bench.curve, bench.training_macs
+        curve, training_macs = soundness.thinned(bench.curve), bench.training_macs
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
     if cell.method != plan.DENSE:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)
         _keep_opponent(ready.objective, task, folder)
-        artifacts.save(model, folder, architecture, {"data_sha256": dataset.sha256})
+        artifacts.save(model, folder, architecture, {"data_sha256": dataset.sha256, **_normalisation(dataset)})
+        fault = soundness.reload_fault(model, folder, ready)
+        if fault is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise SuiteError(f"{cell.method} returned a network that cannot be used: {fault}")
     return {
         "metrics": metrics
         | {f"dense_{name}": value for name, value in dense_metrics.items()}
@@ -319,6 +335,12 @@ def _compress(
         "architecture": msgspec.to_builtins(architecture),
         "gallery": _gallery(model, ready, places),
     }
+
+
+def _normalisation(dataset: Dataset) -> dict[str, Any]:
+    """How a model's inputs are made of pixels from 0 to 255: (pixel - mean) / std, channel by channel."""
+    mean, std = (each.flatten().tolist() for each in (dataset.mean, dataset.std))
+    return {"normalisation": {"mean": mean, "std": std}}
 
 
 def _gallery(model: nn.Module, ready: Prepared, places: Places) -> list[str]:

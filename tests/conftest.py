@@ -134,6 +134,55 @@ def refuses(model, bench):
     """Say that it cannot work on this model."""
     raise Unsupported("grouped convolutions are beyond it")
 ''',
+    "spoils": '''
+import os
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+from suite import register_method
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        return self.inner(images)
+
+
+@register_method("spoils", family="unstructured pruning")
+def spoils(
+    model,
+    bench,
+    *,
+    how: Literal["mask", "width", "hook", "nan", "wrap", "long", "beyond", "fraction", "moves"] = "mask",
+):
+    """Return a network that others cannot use, or log what no record can hold."""
+    if how == "mask":
+        prune.l1_unstructured(model.head, "weight", 0.5)
+    elif how == "width":
+        model.head = nn.Linear(model.head.in_features, 11)
+    elif how == "hook":
+        model.head.register_forward_hook(lambda module, inputs, outputs: outputs * 2)
+    elif how == "nan":
+        with torch.no_grad():
+            model.head.weight.fill_(float("nan"))
+    elif how == "wrap":
+        return Wrapped(model)
+    elif how == "long":
+        for step in range(40_000):
+            bench.log(step=step, val=0.5)
+    elif how == "beyond":
+        bench.report(size=1e305)
+    elif how == "fraction":
+        bench.report(ssim=7.0)
+    elif how == "moves":
+        os.chdir("/")
+    return model
+''',
     "dies": '''
 import os
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 
@@ -42,20 +44,34 @@ def original(cell: Cell, root: Path) -> torch.nn.Module:
 
 @pytest.mark.parametrize("kind", list(export.FORMATS))
 def test_printed_lines_load_the_file_and_it_computes_the_same(
-    kind: str, cell: Cell, places: Any, tmp_path: Path
+    kind: str, cell: Cell, places: Any, tiny_ready: Any, tmp_path: Path
 ) -> None:
-    file = tmp_path / f"it's a model.{kind}"
+    file, dataset = tmp_path / f"it's a model.{kind}", tiny_ready.dataset
     done = export.export([cell], file, kind, root=places.artifacts)
     assert done.size_bytes == file.stat().st_size and done.sha256 == artifacts.sha256_file(file)
-    assert done.checks and done.precision == "fp32" and len(done.snippet.splitlines()) == 3
+    assert done.checks and done.precision == "fp32" and len(done.snippet.splitlines()) == 5
     code = f"{done.snippet}\nprint([[float(value) for value in row] for row in outputs])"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     with torch.inference_mode():
-        expected = original(cell, places.artifacts)(torch.zeros(2, 3, 32, 32))
+        expected = original(cell, places.artifacts)(dataset.normalise(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)))
     assert torch.allclose(torch.tensor(json.loads(ran.stdout)), expected, rtol=1e-4, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == [file.name], "one file, nothing beside it"
+
+
+def test_a_file_says_how_its_inputs_are_made_of_pixels(
+    cell: Cell, places: Any, tiny_ready: Any, tmp_path: Path
+) -> None:
+    wanted = {name: getattr(tiny_ready.dataset, name).flatten().tolist() for name in ("mean", "std")}
+    done = export.export([cell], tmp_path / "m.onnx", "onnx", root=places.artifacts)
+    properties = {each.key: each.value for each in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert json.loads(properties["normalisation"]) == done.facts["normalisation"] == wanted
+    assert json.loads(properties["made_by"])["cell"] == cell.key
+    assert "(pixel - mean) / std" in done.checks[-1] and f"mean {wanted['mean'][0]:.6g}" in done.checks[-1]
+    export.export([cell], tmp_path / "m.safetensors", "safetensors", root=places.artifacts)
+    with safetensors.safe_open(tmp_path / "m.safetensors", "pt") as file:
+        assert json.loads(file.metadata()[export.METADATA])["normalisation"] == wanted
 
 
 def test_nothing_is_overwritten_unless_forced(cell: Cell, places: Any, tmp_path: Path) -> None:
@@ -176,7 +192,7 @@ def test_command_line_prints_the_lines_and_nothing_else(
     assert run_cli("run", *one).returncode == 0
     done = run_cli("export", *one, *wanted)
     assert done.returncode == 0 and "/model.safetensors')(" in done.stdout
-    assert len(done.stdout.splitlines()) == 3 and "bit-equal" in done.stderr
+    assert len(done.stdout.splitlines()) == 5 and "bit-equal" in done.stderr
     again = run_cli("export", *one, *wanted)
     assert again.returncode == 2 and again.stdout == "" and "--force" in again.stderr
     facts = json.loads(run_cli("export", *one, *wanted, "--force", "--json").stdout)

@@ -38,6 +38,56 @@ def folder_of(record: Record, places: Places) -> Path:
     return run.artifact_folder(places.artifacts, cell, str(record.data_sha256))
 
 
+# ----------------------------------------------------------------------------------------- networks of no use to others
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("mask", "head.weight is still masked: call torch.nn.utils.prune.remove(module, 'weight') at the end"),
+        ("width", "outputs are (8, 11), the task's are (8, 10)"),
+        ("hook", "the reloaded network's outputs differ"),
+        ("nan", "outputs are not finite"),
+        ("wrap", "it cannot be loaded again: what a method returns must be made of plain layers"),
+        ("beyond", "what spoils logged or reported makes no record: metric size is not finite"),
+        ("fraction", "what spoils logged or reported makes no record: metric ssim = 7.0 lies outside [0, 1]"),
+    ],
+)
+def test_what_others_could_not_use_or_read_is_recorded_as_an_error(
+    measure: Callable[..., Record], places: Places, how: str, reason: str
+) -> None:
+    record = measure("spoils", how=how)
+    assert record.status == "error" and reason in str(record.reason), record.reason
+    line = records.encode(record)
+    assert records.encode(records.decode(line.rstrip())) == line and not record.metrics
+    if how in ("hook", "wrap"):
+        assert not folder_of(record, places).exists(), "or it would be taken for the cell's model"
+
+
+def test_a_long_curve_is_thinned(measure: Callable[..., Record]) -> None:
+    record = measure("spoils", how="long")
+    assert record.status == "ok" and len(record.curve) == 1000
+    assert (record.curve[0]["step"], record.curve[-1]["step"]) == (0, 39_999)
+
+
+def test_a_method_that_changes_the_directory_loses_no_model(
+    measure: Callable[..., Record], places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places.results.parent)
+    relative = replace(places, artifacts=places.artifacts.relative_to(places.results.parent))
+    record = measure("spoils", how="moves", at=relative)
+    assert record.status == "ok" and artifacts.is_readable(folder_of(record, places))
+
+
+def test_a_damaged_description_is_a_model_that_is_not_there(measure: Callable[..., Record], places: Places) -> None:
+    record = measure("zeroes", share=0.25, seed=5)
+    folder = folder_of(record, places)
+    cell = Cell(record.task, record.method, record.hyperparameters, record.seed, record.profile)
+    assert run.newest_model(cell, places.artifacts) == folder
+    (folder / artifacts.DESCRIPTION).write_text("garbage")
+    assert run.newest_model(cell, places.artifacts) is None
+
+
 # ------------------------------------------------------------------------------------------------------------ a record
 
 
