@@ -190,7 +190,9 @@ def _plan(options: argparse.Namespace) -> int:
         costly = {rows: list(asked)}
     found, _ = records.read_results(options.results)
     standing = plan.standing(found)
-    known = {record.cell for record in found if record.kind == "accuracy"}
+    tried = [record for record in found if record.kind == "accuracy"]
+    known = {record.cell for record in tried}
+    ended = {record.cell: record.status for record in tried if record.status != "ok" and plan.is_fresh(record)}
     missing = [cell for cell in asked if (cell.key, "accuracy", options.device) not in standing]
     # as a run does it: the bases whose models are not stored come first, each once
     owed = plan.with_bases(missing, lambda base: execute.newest_model(base, root) is None)
@@ -200,7 +202,8 @@ def _plan(options: argparse.Namespace) -> int:
     listed: list[dict[str, Any]] = []
     for cell in owed if options.missing else cells:
         stands = (cell.key, "accuracy", options.device) in standing  # and only its model is not stored here
-        state = "fresh" if cell.key not in keys else "again" if stands else "stale" if cell.key in known else "owed"
+        other = ended.get(cell.key) or ("stale" if cell.key in known else "owed")
+        state = "fresh" if cell.key not in keys else "again" if stands else other
         alone = trained | {cell.dense.key} - {cell.key}  # the dense model is counted once, in the total
         seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone)
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
@@ -222,7 +225,7 @@ def _plan(options: argparse.Namespace) -> int:
         return 0
     for row in listed:
         why = "  (others start from it)" if row["base"] else ""
-        print(f"{row['state']:6} {duration(row['seconds']):>10}  {row['arguments']}{why}")
+        print(f"{row['state']:11} {duration(row['seconds']):>10}  {row['arguments']}{why}")
     bases = sum(cell.key not in named for cell in owed)
     more = f", {bases} of them for others to start from" if bases else ""
     where = "this CPU" if options.device == "cpu" else "a GPU like an H100, by a round guess"
@@ -312,6 +315,7 @@ def _check(options: argparse.Namespace) -> int:
         return 0
     if not options.results.is_dir():
         raise UsageError(f"no such folder: {options.results}")
+    require_folder(options.results)
     report = checks.check(options.results)
     for kind, problems in (("", report.errors), ("warning: ", report.warnings)):
         for problem in problems:
@@ -324,6 +328,8 @@ def _check(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     from suite import machine, merging
 
+    for folder in (*options.sources, options.into):
+        require_folder(folder)
     new, known, problems = merging.merge(options.sources, options.into)
     problems += [problem for source in options.sources for problem in machine.damaged(source)]
     for problem in problems:

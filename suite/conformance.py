@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,8 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
         yield Case(f"unsupported here: {error}", task, None)
         return
     except (Exception, SystemExit) as error:
-        yield Case("runs", task, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        yield Case("runs", task, told + _place(error, method.path))
         return
     yield Case("runs", task, None)
     yield Case("returns a network", task, _is_network(first))
@@ -126,6 +128,12 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
     yield Case("loads no data set of its own", task, f"it loaded {touched[0]}" if touched else None)
     if method.family != registry.BASELINE:
         yield Case("is smaller or sparser", task, _smaller(first, dense, ready))
+
+
+def _place(error: BaseException, path: str) -> str:
+    """Where in its own file a method failed; empty where it was not in there."""
+    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == path]
+    return f" ({Path(path).name}, line {lines[-1]})" if lines else ""
 
 
 class _no_data_set_loaded:

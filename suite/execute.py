@@ -14,6 +14,7 @@ from suite import artifacts, bench, child, clock, conditions, cost, cuda, isolat
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
 from suite.errors import DataError, UsageError, without_folders
+from suite.files import require_writable
 from suite.plan import Cell
 from suite.progress import Progress, duration
 from suite.records import KINDS, Record, RunFile, read_results
@@ -50,6 +51,7 @@ class Session:
     @contextlib.contextmanager
     def files(self) -> Iterator[Callable[[Record], None]]:
         """A call that writes a record to this run's file of the machine that made it."""
+        require_writable(self.places.results)  # before the work of hours, not after it
         opened: dict[str, RunFile] = {}
         with contextlib.ExitStack() as stack:
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,13 @@ def bounded_lines(file: BinaryIO, longest: int) -> Iterator[bytes]:
 def is_plain(name: str) -> bool:
     """Is it a name that a file may have on every system?"""
     return _NAME.fullmatch(name) is not None
+
+
+def require_writable(folder: Path) -> None:
+    """RecordError where nothing can be written to a folder, or to the nearest there is of those it will lie in."""
+    there = next((each for each in (folder, *folder.absolute().parents) if each.is_dir()), folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RecordError(f"cannot write to {folder}: {error.strerror}; {remedy(error)}") from error

@@ -90,13 +90,14 @@ def run_cells(
 
     A dense model that only other cells start from is trained first, once. A cell that crashes, is killed or takes
     longer than `timeout` seconds (None: its profile's limit) is a record with that status and the reason. Raises what
-    is wrong with the data, the folders or the task's own file (DataError, RecordError, TaskError). However it ends, no
-    process is left.
+    is wrong with the folders (RecordError) at once, what is wrong with a task's data or file (DataError, TaskError)
+    once the cells of the other tasks are done. However it ends, no process is left.
     """
     waiting = steps(cells, places.artifacts)
     _require_data(waiting, places, device)
     unmade = {step.cell.key for step in waiting}
     lost: dict[str, Failure] = {}  # the dense models and bases that could not be made
+    faults: list[DataError | TaskError] = []
     running: dict[Step, Running] = {}
     threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
     child.start_server(preload(cells, device))
@@ -133,7 +134,17 @@ def run_cells(
                 if running:
                     child.wait(each.child for each in running.values())
                 for step in [step for step, each in running.items() if each.child.is_over]:
-                    yield from end(step, outcome(running.pop(step)))
+                    try:
+                        found = outcome(running.pop(step))
+                    except (DataError, TaskError) as error:
+                        faults.append(error)
+                        waiting = [each for each in waiting if each.cell.task != step.cell.task]
+                        if waiting:
+                            progress.say(f"{error}; going on with the other tasks")
+                        continue
+                    yield from end(step, found)
+        if faults:
+            raise faults[0]
     finally:
         for each in running.values():
             each.child.kill()

@@ -152,9 +152,13 @@ def _data_is_there(task: str, options: argparse.Namespace) -> bool:
 
 
 def require_folder(results: Path, *, there: bool = False) -> None:
-    """UsageError where `--results` names no folder; one not yet there holds nothing, or must be `there`."""
+    """UsageError where `--results` names no folder, or that of one machine; one not yet there holds nothing, or must be
+    `there`.
+    """
     if results.exists() and not results.is_dir():
         raise UsageError(f"{results} is no folder (--results)")
+    if results.is_dir() and any(results.glob("*.jsonl")):
+        raise UsageError(f"{results} is the folder of one machine: name the one above, {results.parent} (--results)")
     if there and not results.exists():
         raise UsageError(f"no such folder: {results} (--results)")
 

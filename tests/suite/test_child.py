@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -74,6 +75,33 @@ def test_killed_child_takes_what_it_has_started_with_it() -> None:
     while psutil.pid_exists(told[0]) and psutil.Process(told[0]).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < limit, "it lives on"
         time.sleep(0.05)
+
+
+def start_another(tell: Callable[[int], None]) -> None:
+    tell(subprocess.Popen(["sleep", "1000"]).pid)
+
+
+def test_child_that_has_ended_leaves_nothing_it_has_started() -> None:
+    told: list[int] = []
+    starter: child.Child[None] = child.Child(start_another, (), seconds=120, told=told.append)
+    while not starter.is_over:
+        child.wait([starter])
+    starter.result()
+    starter.kill()
+    limit = time.monotonic() + 60
+    while psutil.pid_exists(told[0]) and psutil.Process(told[0]).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < limit, "it lives on"
+        time.sleep(0.05)
+
+
+def test_the_server_hears_no_interrupt_from_its_first_moment() -> None:
+    code = (
+        "import multiprocessing.forkserver as f\nfrom suite import child\nchild.start_server(())\n"
+        "print(open(f'/proc/{f._forkserver._forkserver_pid}/status').read())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    blocked = next(line.split()[1] for line in said.splitlines() if line.startswith("SigBlk"))
+    assert int(blocked, 16) & (1 << (signal.SIGINT - 1)), "or Ctrl-C prints the server's traceback"
 
 
 def count(tell: Callable[[int], None], upto: int) -> str:

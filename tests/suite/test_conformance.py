@@ -69,7 +69,7 @@ def test_good_method_passes_every_case(faults: Callable[..., dict[str, str | Non
         ({"body": "model.head.bias.data.fill_(np.random.default_rng().random())", "top": "import numpy as np"},
          "is deterministic under a seed", "differ in head.bias"),
         ({"body": "nn.utils.prune.l1_unstructured(model.head, 'weight', 0.5)", "top": "import torch.nn.utils.prune"},
-         "saves and reloads to the same outputs", "made of plain layers"),
+         "saves and reloads to the same outputs", "is still masked: call torch.nn.utils.prune.remove"),
         ({"body": "model = nn.Sequential(model)"}, "saves and reloads to the same outputs", "no layer of VGG"),
         ({"body": "model.head.weight.data.uniform_(0.1, 0.2)"}, "is smaller or sparser", "as many parameters"),
         ({"body": "importlib.import_module('suite.data').load('digits', None, 'cpu')", "top": "import importlib"},

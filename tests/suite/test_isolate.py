@@ -251,6 +251,11 @@ def test_fault_of_the_tasks_own_file_is_raised_and_no_record(
     cells = [Cell("theirs", name, {}, 0, "smoke") for name in ("dense", "l1-three-stage")]
     with pytest.raises(TaskError, match=r"model 'their-net' with options .* fails on \(2, 2, 4, 4\): RuntimeError"):
         list(run_cells(cells, places=run.Places(tmp_path, tmp_path, tmp_path)))
+    going_on, found = [*cells, Cell("vgg16-digits", "dense", {}, 0, "smoke")], []
+    with pytest.raises(TaskError, match="model 'their-net'"):
+        for record in run_cells(going_on, places=run.Places(tmp_path, tmp_path, tmp_path)):
+            found.append((record.task, record.status))
+    assert found == [("vgg16-digits", "ok")], "what is wrong with one task keeps no other from being measured"
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])

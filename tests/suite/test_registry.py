@@ -125,6 +125,22 @@ def test_method_whose_import_fails_is_found_but_not_loaded(install: Callable[...
         registry.load(registry.method("theirs"))
 
 
+def test_file_that_exits_and_prints_while_it_is_imported_is_a_fault_like_any_other(
+    install: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(methods={"theirs": "print('hello')\n" + method("theirs") + "\nimport sys\nsys.exit(0)\n"})
+    with pytest.raises(RegistrationError, match=r"theirs\.py cannot be imported: SystemExit: 0"):
+        registry.load(registry.method("theirs"))
+    said = capsys.readouterr()
+    assert said.out == "" and "hello" in said.err
+
+
+@pytest.mark.parametrize("name", ["../../up", "", "has space", "a:b,c=d", "x" * 101])
+def test_name_that_names_no_folder_is_refused(install: Callable[..., Path], name: str) -> None:
+    install(methods={"theirs": method(name)})
+    assert "it names folders" in registry.catalogue().unavailable["outside.theirs"]
+
+
 def test_name_registered_twice_is_refused_and_both_origins_are_named(install: Callable[..., Path]) -> None:
     install(methods={"theirs": method("dense") + method("extra").replace("prune", "other")})
     found = registry.catalogue()
