@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from suite import artifacts, conformance, plan, registry, run
+from suite import artifacts, conformance, plan, registry, run, soundness
 from suite.errors import Unsupported
 from suite.plan import Cell
 from suite.progress import Progress
@@ -41,16 +41,16 @@ def test_method_runs_on_a_batch_of_the_other_stand_ins_or_says_why_not(name: str
     cell = Cell(task, name, plan.points(method, "first")[0], 0, "smoke")
     run.seed_everything(0)
     dense = registry.build_model(ready.task.model, ready.task.options).eval()
-    wanted = conformance._outputs(copy.deepcopy(dense), ready).shape
+    wanted = soundness.outputs(copy.deepcopy(dense), ready).shape
     try:
         model, _ = run.compress(method, cell, dense, ready, "cpu", QUIET)
     except Unsupported as error:
         assert len(str(error).split()) > 4 and "\n" not in str(error)
         return
-    before = conformance._outputs(model, ready)
+    before = soundness.outputs(model, ready)
     assert before.shape == wanted and bool(before.isfinite().all())
     described = artifacts.describe(
         model, name=ready.task.model, options=ready.task.options, input_shape=ready.task.input_shape
     )
     artifacts.save(model, tmp_path, described, {})
-    assert torch.equal(conformance._outputs(artifacts.load(tmp_path), ready), before)
+    assert torch.equal(soundness.outputs(artifacts.load(tmp_path), ready), before)
