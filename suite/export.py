@@ -145,7 +145,8 @@ NORMALISATION = "normalisation"
 def _inputs_said(normalisation: Mapping[str, Sequence[float]] | None) -> str:
     if normalisation is None:
         return "takes inputs normalised as in its training, which a model of this age does not say: run its cell again"
-    mean, std = (", ".join(f"{value:.6g}" for value in normalisation[name]) for name in ("mean", "std"))
+    few, more = 4, ", ..." if len(normalisation["mean"]) > 4 else ""
+    mean, std = (", ".join(f"{value:.6g}" for value in normalisation[name][:few]) + more for name in ("mean", "std"))
     return f"takes (pixel - mean) / std of pixels from 0 to 255, channels first: mean {mean}; std {std}"
 
 

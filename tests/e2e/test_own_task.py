@@ -86,7 +86,8 @@ def test_it_is_planned_measured_exported_and_checked(run: Run) -> None:
     assert {record["kind"] for record in measured} == {"latency", "memory", "noise-floor"}
     assert all(record["status"] == "ok" for record in measured), "its network was rebuilt in fresh processes"
     exported = json.loads(done(run("export", *cell, "--format", "safetensors", "--out", "net.safetensors", "--json")))
-    assert exported["precision"] == "fp32" and exported["checks"] == ["read back: weights and outputs bit-equal"]
+    assert exported["precision"] == "fp32" and exported["checks"][0] == "read back: weights and outputs bit-equal"
+    assert len(exported["normalisation"]["mean"]) == 10
     assert " 0 bad" in done(run("check"))
 
 
