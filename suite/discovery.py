@@ -64,9 +64,14 @@ def locate(module: str) -> Path | None:
     return None
 
 
+def is_name(text: str) -> bool:
+    """Can a task or a method be called so: does it name a folder and a page?"""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", text) is not None
+
+
 def checked_name(name: object, where: str) -> str:
     """The name that a method registers by; RegistrationError where it names no folder and no page."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+    if not isinstance(name, str) or not is_name(name):
         raise RegistrationError(f"{where}: the name {name!r}: use letters, digits, '.', '-' and '+' (it names folders)")
     return name
 

@@ -189,10 +189,11 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
     rows = [row.beside(measured_in) for row in rows]
     uses = Counter(setup for row in rows for setup in row.speeds)
     setups = sorted(uses, key=lambda s: (not s.headline, -uses[s], s.machine, s.device, canonical(s.conditions)))
-    # Records come oldest first: the newest floor of a setup stands, that of a busy machine only for want of better.
     own = [record for record in noise if (record.task, record.profile) == (newest.task, newest.profile)]
-    quiet_last = sorted(own, key=lambda record: not record.notes.get("contended"))
-    floors = {setup_of(record): max(0.0, float(record.metrics["noise_floor"] or 0)) for record in quiet_last}
+    floors = {
+        setup: max(0.0, float(record.metrics["noise_floor"] or 0))
+        for (*_, setup), record in standing_floors(own).items()
+    }
     if headline.name in QUALITY:  # of a metric that this checkout does not know, neither end is the better one
         rows = _against_controls([_against_dense(row, headline) for row in rows], headline)
     return Board(
@@ -208,6 +209,12 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
         floors=floors,
         dense=_dense(rows),
     )
+
+
+def standing_floors(noise: Iterable[Record]) -> dict[tuple[str, str, Setup], Record]:
+    """The floor that counts by task, profile and setup: of those given oldest first the newest of a quiet machine."""
+    quiet_last = sorted(noise, key=lambda record: not record.notes.get("contended"))
+    return {(record.task, record.profile, setup_of(record)): record for record in quiet_last}
 
 
 def _headline(wanted: str, rows: Sequence[Row]) -> Metric:

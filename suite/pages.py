@@ -16,11 +16,11 @@ from suite import charts, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
 from suite.columns import Column, columns, facets, own_setup, setup_facets
 from suite.errors import SuiteError
-from suite.leaderboard import CONTROL, Board, Leaderboard
+from suite.leaderboard import CONTROL, Board, Leaderboard, standing_floors
 from suite.records import Record
 from suite.registry import Method
 from suite.rows import Row
-from suite.setups import Setup, setup_of
+from suite.setups import Setup
 from suite.sources import spell
 from suite.tables import Entry, Line, visible
 from suite.winners import front, gain
@@ -359,10 +359,8 @@ def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> di
 
 def _noise(records: Sequence[Record]) -> list[tuple[Record, bool]]:
     """Noise floors, given oldest first and shown newest first, each with whether it is the one that counts."""
-    counting = {
-        (r.task, r.profile, setup_of(r)): r for r in sorted(records, key=lambda r: not r.notes.get("contended"))
-    }
-    return [(record, any(record is each for each in counting.values())) for record in reversed(records)]
+    counting = {id(record) for record in standing_floors(records).values()}
+    return [(record, id(record) in counting) for record in reversed(records)]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "", most: int = 200) -> list[tuple[str, str]]:

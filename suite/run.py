@@ -31,9 +31,10 @@ from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, now
 from suite.registry import Method
+from suite.stats import thin
 from suite.tasks import Recipe, Task
 from suite.train import has_fast_bf16, train
-from suite.workbench import Workbench
+from suite.workbench import MOST_POINTS, Workbench
 
 TRAINING_STATE = "training.pt"
 
@@ -312,7 +313,7 @@ def _compress(
             raise SuiteError(f"{cell.method} returned a network that cannot be used: {fault}")
         ready = replace(ready, objective=bench.objective)
         metrics = bench.metrics | _metrics(model, ready)
-        curve, training_macs = soundness.thinned(bench.curve), bench.training_macs
+        curve, training_macs = thin(bench.curve, MOST_POINTS), bench.training_macs
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
     if cell.method != plan.DENSE:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)

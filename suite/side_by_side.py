@@ -73,8 +73,7 @@ def measured_text(unit: Unit, found: Found | None, *, names_machine: bool = Fals
     text = number_text(unit, found.value)
     if found.deviation is not None:
         text += f" ± {number_text(unit, found.deviation).lstrip('+')}"
-    if found.low is not None and found.high is not None:
-        text += f" [{found.low:.2f}, {found.high:.2f}]"
+    text += _interval(found)
     remarks = [word for word, said in ((found.profile or "", "full"), (found.state, "ok")) if word not in ("", said)]
     remarks += [*found.caveats, *([found.machine] if names_machine and found.machine else [])]
     return text + (f" ({', '.join(remarks)})" if remarks else "")
@@ -92,8 +91,11 @@ def _said(filled: FilledFinding) -> str:
 
 def _told(unit: Unit, found: Found) -> str:
     """A number of a sentence: a speed-up with its interval."""
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
-    return number_text(unit, found.value) + interval
+    return number_text(unit, found.value) + _interval(found)
+
+
+def _interval(found: Found) -> str:
+    return "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _grounds(filled: FilledFinding) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -63,17 +63,6 @@ def reload_fault(model: nn.Module, folder: Path, ready: Prepared) -> str | None:
     if before.shape == after.shape and torch.allclose(before, after, rtol=0, atol=room, equal_nan=True):
         return None
     return "the reloaded network's outputs differ: a hook, or what no weight holds, is lost when a network is stored"
-
-
-#: Points of a curve that a record keeps.
-MOST_POINTS = 1000
-
-
-def thinned(curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most MOST_POINTS of a curve's points, evenly spread, the first and the last among them."""
-    if len(curve) <= MOST_POINTS:
-        return curve
-    return [curve[round(index * (len(curve) - 1) / (MOST_POINTS - 1))] for index in range(MOST_POINTS)]
 
 
 def record_fault(record: Record) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+T = TypeVar("T")
 Pair = tuple[float, float]  # seconds of the dense network, seconds of the compressed one, timed side by side
 Floats = npt.NDArray[np.float64]
 
@@ -118,9 +120,9 @@ def ranks(intervals: Sequence[tuple[float, float]], noise: float) -> list[int]:
     return [1 + int(count) for count in above]
 
 
-def thin(pairs: Sequence[Pair], most: int) -> list[Pair]:
-    """At most so many of the pairs, evenly spread over the run, the first and the last among them."""
-    if len(pairs) <= most:
-        return list(pairs)
-    chosen = np.linspace(0, len(pairs) - 1, most).round().astype(int)
-    return [pairs[index] for index in chosen]
+def thin(values: Sequence[T], most: int) -> list[T]:
+    """At most so many of the values, evenly spread over all of them, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    chosen = np.linspace(0, len(values) - 1, most).round().astype(int)
+    return [values[index] for index in chosen]

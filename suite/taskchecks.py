@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import get_args
 
+from suite.discovery import is_name
 from suite.tasks import PROFILES, Recipe, Schedule, Task
 
 #: What `augmentation.AUGMENTATIONS` has, by name.
@@ -14,7 +14,7 @@ AUGMENTATION_NAMES = ("flip", "crop4", "crop2", "window")
 
 def check(name: str, task: Task) -> str | None:
     """What is wrong with a task as it was written, and the remedy, in one line; None for one that can be used."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+    if not is_name(name):
         return "a name is made of letters, digits, '.', '-' and '+' (it names folders and pages)"
     for field_name in ("model", "data", "objective", "title"):
         if not isinstance(getattr(task, field_name), str):

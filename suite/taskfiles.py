@@ -293,8 +293,7 @@ def _run(part: ast.Module, module: str, path: Path) -> bool:
 def import_whole(module: str, path: Path) -> None:
     """Import a task file; RegistrationError says why it cannot be."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            importlib.import_module(module)
+        discovery.silently(importlib.import_module, module)
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise RegistrationError(

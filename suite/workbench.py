@@ -26,6 +26,10 @@ def kept_channels(channels: int, channel_ratio: float) -> int:
     return max(1, math.floor(channel_ratio * channels + 1e-9))
 
 
+#: Points of a curve that a record keeps.
+MOST_POINTS = 1000
+
+
 class Workbench:
     """The one object that a method is given beside its model.
 
