@@ -161,9 +161,9 @@ def facts(folder: Path) -> dict[str, Any] | None:
 
 
 def is_readable(folder: Path) -> bool:
-    """Does a model lie in `folder` whose description can be read? What is damaged is made again, like what is not."""
+    """Do weights lie in `folder` with a description that can be read? What is damaged is made again, as what is not."""
     try:
-        return facts(folder) is not None
+        return (folder / WEIGHTS).is_file() and facts(folder) is not None
     except ArtifactError:
         return False
 

@@ -289,17 +289,7 @@ def _list(options: argparse.Namespace) -> int:
         found = listing.matrix(records.read_results(options.results)[0])
         print(json.dumps(listing.matrix_entries(found)) if options.json else "\n".join(listing.matrix_text(found)))
         return 0
-    entries = listing.ENTRIES[options.what]()
-    if options.name is not None:
-        by_name = {entry["name"]: entry for entry in entries}
-        entries = [
-            registry.lookup(
-                options.what[:-1] if options.what != "studies" else "study",
-                options.name,
-                by_name,
-                listing=f"python -m suite list {options.what}",
-            )
-        ]
+    entries = listing.entries(options.what, options.name)
     if options.json:
         print(json.dumps(entries))
     else:

@@ -285,6 +285,7 @@ def connect(address: str) -> Any:
     # a model that is sent is no mistake
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GB"})
     try:
+        importlib.import_module("distributed.comm").resolve_address(address)  # a client of none is slow to give up
         return distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
     except ValueError as error:
         raise UsageError(f"--executor dask:{address} is no address, such as tcp://host:8786 {said(error)}") from error

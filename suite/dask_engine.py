@@ -24,7 +24,7 @@ from suite import artifacts, conditions, dask_worker, execute, isolate, machine,
 from suite.bench import Measurement, Row, Subject
 from suite.dask_cluster import TRIES, Cluster, Ended, Member
 from suite.dask_worker import Answer, Order
-from suite.errors import DeviceError, RecordError
+from suite.errors import DataError, DeviceError, RecordError
 from suite.execute import Job, Outcome, Rows, Session
 from suite.isolate import Failure, Step, Work
 from suite.plan import DENSE, Cell
@@ -60,6 +60,8 @@ class _Run:
         self.lost: dict[str, Failure] = {}  # the dense models that could not be made
         self.data: dict[str, str] = {}  # by task, the SHA-256 of its data
         self.deaths: Counter[Step] = Counter()
+        self.unfit: dict[tuple[str, Member], str] = {}  # by task and worker, why its cells cannot be done there
+        self.left: dict[str, str] = {}  # by task, why nobody can do its cells
 
     def records(self) -> Iterator[Record]:
         self.cluster.look()
@@ -67,25 +69,41 @@ class _Run:
             yield from self._start()
             for ended in self.cluster.answers():
                 yield from self._end(ended)
+        if self.left:
+            raise DataError(next(iter(self.left.values())))
 
     def _start(self) -> Iterator[Record]:
-        while self.ready:
-            step = self.ready[0]
+        waiting = []
+        while self.ready and self.cluster.free() is not None:
+            step = self.ready.popleft()
+            task = step.cell.task
             why = self.lost.get(step.cell.dense.key)
             if why is not None:
-                self.ready.popleft()
                 failed = Failure(why.status, f"its dense model: {why.reason}", why.known)
                 yield from self._close(step, failed, None)
                 continue
-            dense = self._folder(step.cell.dense)
-            member = self.cluster.free(held=dense)
+            if self._nobody_can_do(task):
+                continue
+            able = [member for member in self.cluster.members.values() if (task, member) not in self.unfit]
+            member = self.cluster.free(able.__contains__, held=self._folder(step.cell.dense))
             if member is None:
-                return
-            self.ready.popleft()
+                waiting.append(step)
+                continue
             named = f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}"
             self.session.progress.say(f"{named}, on worker {member.name}")
             resources = ("GPU",) if self.session.device == "cuda" else ()
             self.cluster.send(step, member, self._order(step, member), resources=resources)
+        self.ready.extendleft(reversed(waiting))
+
+    def _nobody_can_do(self, task: str) -> bool:
+        """Is there no worker that could run the cells of a task? Then they are left, those of other tasks are not."""
+        members = self.cluster.members.values()
+        if task not in self.left and members and all((task, member) in self.unfit for member in members):
+            member = next(reversed(members))
+            self.left[task] = f"no Dask worker can run {task}: {self.unfit[task, member]} (of worker {member.name})"
+            if any(step.cell.task != task for step in self.ready) or self.cluster.running:
+                self.session.progress.say(f"{self.left[task]}; going on with the other tasks")
+        return task in self.left
 
     def _order(self, step: Step, member: Member) -> Order:
         origin, places, device = _origin(member, self.session), member.welcome.places, self.session.device
@@ -130,14 +148,24 @@ class _Run:
             yield from self._close(step, Failure("error", run.one_line(ended.error), {}), member)
         elif answer.refusal is not None:
             self.ready.appendleft(step)
-            self.cluster.dismiss(member, answer.refusal)
-        elif answer.data_sha256 not in (None, self.data.setdefault(step.cell.task, str(answer.data_sha256))):
+            if answer.of_task:
+                self._pass_over(member, step.cell.task, answer.refusal)
+            else:
+                self.cluster.dismiss(member, answer.refusal)
+        elif answer.data_sha256 not in (None, self.data.get(step.cell.task, answer.data_sha256)):
             self.ready.appendleft(step)
-            self.cluster.dismiss(member, f"its data of {step.cell.task} are not those of the other workers")
+            self._pass_over(member, step.cell.task, "its data are not those of the other workers")
         else:
+            if answer.data_sha256 is not None:
+                self.data[step.cell.task] = answer.data_sha256
             self._keep(step.cell, answer, member)
             found = records.decode(answer.record) if answer.record is not None else answer.failure
             yield from self._close(step, found, member)
+
+    def _pass_over(self, member: Member, task: str, reason: str) -> None:
+        """Give this worker no cells of that task any more."""
+        self.unfit[task, member] = reason
+        self.session.progress.say(f"worker {member.name} gets no more cells of {task}: {reason}")
 
     def _keep(self, cell: Cell, answer: Answer, member: Member) -> None:
         """Store what came with an answer: the model by the name that this cell's has, its pictures by their hashes."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from suite import artifacts, bench, child, conditions, cuda, data, execute, isolate, machine, pictures, records, run
 from suite.adversarial import OPPONENT
-from suite.errors import ArtifactError, DataError, DeviceError, RecordError, SuiteError
+from suite.errors import ArtifactError, DataError, DeviceError, RecordError, SuiteError, TaskError
 from suite.isolate import Failure, Work
 from suite.machine import Machine
 from suite.progress import Progress
@@ -109,12 +109,13 @@ class Order:
 class Answer:
     """What became of an order: a record as its line, or how it failed; the folder of the model that it made.
 
-    `refusal` says why this worker did nothing.
+    `refusal` says why this worker did nothing; `of_task`: with the cells of other tasks it may do better.
     """
 
     record: bytes | None = None
     failure: Failure | None = None
     refusal: str | None = None
+    of_task: bool = False
     folder: str | None = None
     parcel: Parcel | None = None
     gallery: tuple[bytes, ...] = ()
@@ -189,7 +190,9 @@ def do(order: Order, *parcels: Parcel) -> Answer:
         return Answer(refusal=str(error))
     except OSError as error:
         return Answer(refusal=f"its folder of models: {error.strerror or error}")
-    except (RecordError, DataError, ArtifactError) as error:
+    except (DataError, TaskError) as error:
+        return Answer(refusal=str(error), of_task=True)
+    except (RecordError, ArtifactError) as error:
         return Answer(refusal=str(error))
     return Answer(**{**vars(answer), "seconds": time.perf_counter() - started})
 
@@ -235,7 +238,7 @@ def _step(order: Order, work: Work) -> Answer:
             running.child.listen()
             read = running.known.get("data_sha256")
             if read is not None and order.data_sha256 not in (None, read):
-                raise Refused(
+                raise DataError(
                     f"its data of {work.step.cell.task} are not those of the models that are there: give every machine "
                     "the same data, or start anew with another --artifacts folder"
                 )

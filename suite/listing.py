@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from suite import plan, registry
 from suite.bounds import Range
@@ -13,77 +13,89 @@ from suite.errors import RegistrationError
 from suite.plan import Cell
 from suite.records import Record, canonical
 from suite.sources import spell
-from suite.tasks import PROFILES
+from suite.tasks import PROFILES, Task
+
+if TYPE_CHECKING:
+    from suite.studies import Study
 
 Entry = dict[str, Any]
 
 
-def _tasks() -> list[Entry]:
-    """Every task; the file of one that is not ours is imported, to say whether it can be."""
-    entries: list[Entry] = []
-    for task in registry.tasks().values():
-        reason = None
-        try:
-            registry.import_task(task)
-        except RegistrationError as error:
-            reason = str(error)
-        entries.append(
-            {
-                "name": task.name,
-                "title": task.title,
-                "available": reason is None,
-                "reason": reason,
-                "model": task.model,
-                "data": task.data,
-                "objective": task.objective,
-                "embedded": task.embedded,
-                "epochs": {profile: recipe.epochs for profile, recipe in task.recipes.items()},
-                "description": task.description,
-            }
-        )
-    for name, reason in registry.unavailable_tasks().items():
-        entries.append({"name": name, "available": False, "reason": reason, "description": ""})
-    return entries
+def entries(what: str, name: str | None = None) -> list[Entry]:
+    """Every task, method or study that is registered (`what`, in the plural), or the one called `name`.
+
+    UsageError with the nearest name where there is none. The files of tasks and methods that are listed are imported,
+    to say which cannot be; no others are.
+    """
+    kind, known, unavailable, entry = _REGISTERED[what]()
+    names = {**dict.fromkeys(known), **unavailable}
+    if name is not None:
+        registry.lookup(kind, name, names, listing=f"python -m suite list {what}")
+        names = {name: names[name]}
+    return [entry(known[each]) if each in known else _absent(each, str(reason)) for each, reason in names.items()]
 
 
-def _methods() -> list[Entry]:
-    """Every method; each file is imported, to say which cannot be."""
-    found = registry.catalogue()
-    entries = []
-    for method in found.methods.values():
-        reason = None
-        try:
-            registry.load(method)
-        except RegistrationError as error:
-            reason = str(error)
-        entries.append(
-            {
-                "name": method.name,
-                "family": method.family,
-                "available": reason is None,
-                "reason": reason,
-                "paper": method.paper,
-                "points": plan.points(method),
-                "points_set": [dict(point) for point in method.points],
-                "hyperparameters": [asdict(each) for each in method.hyperparameters],
-                "description": method.description,
-            }
-        )
-    for module, reason in found.unavailable.items():
-        entries.append({"name": module, "family": "", "available": False, "reason": reason, "description": ""})
-    return entries
+def _absent(name: str, reason: str) -> Entry:
+    return {"name": name, "available": False, "reason": reason, "description": ""}
 
 
-def _studies() -> list[Entry]:
+def _fault(load: Callable[[Any], Any], registered: Any) -> str | None:
+    """Why the file of a task or a method cannot be imported."""
+    try:
+        load(registered)
+    except RegistrationError as error:
+        return str(error)
+    return None
+
+
+def _task(task: Task) -> Entry:
+    reason = _fault(registry.import_task, task)
+    return {
+        "name": task.name,
+        "title": task.title,
+        "available": reason is None,
+        "reason": reason,
+        "model": task.model,
+        "data": task.data,
+        "objective": task.objective,
+        "embedded": task.embedded,
+        "epochs": {profile: recipe.epochs for profile, recipe in task.recipes.items()},
+        "description": task.description,
+    }
+
+
+def _method(method: registry.Method) -> Entry:
+    reason = _fault(registry.load, method)
+    return {
+        "name": method.name,
+        "family": method.family,
+        "available": reason is None,
+        "reason": reason,
+        "paper": method.paper,
+        "points": plan.points(method),
+        "points_set": [dict(point) for point in method.points],
+        "hyperparameters": [asdict(each) for each in method.hyperparameters],
+        "description": method.description,
+    }
+
+
+def _study(study: Study) -> Entry:
+    return {"name": study.name, "source": study.source, "cells": len(study.cells), "description": study.title}
+
+
+def _studies() -> Registered:
     from suite.studies import studies
 
-    return [
-        {"name": each.name, "source": each.source, "cells": len(each.cells), "description": each.title}
-        for each in studies().values()
-    ]
+    return "study", studies(), {}, _study
 
 
-ENTRIES: Mapping[str, Callable[[], list[Entry]]] = {"tasks": _tasks, "methods": _methods, "studies": _studies}
+#: Of a kind: its name, what is registered, what cannot be used and why (both by name), and the entry of one.
+Registered = tuple[str, Mapping[str, Any], Mapping[str, str], Callable[[Any], Entry]]
+_REGISTERED: Mapping[str, Callable[[], Registered]] = {
+    "tasks": lambda: ("task", registry.tasks(), registry.unavailable_tasks(), _task),
+    "methods": lambda: ("method", registry.catalogue().methods, registry.catalogue().unavailable, _method),
+    "studies": _studies,
+}
 
 
 #: Of an entry, what `text` puts in words of its own.

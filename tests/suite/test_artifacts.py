@@ -95,7 +95,9 @@ def test_one_changed_byte_of_the_weights_is_refused_by_name(stored: Path, at: in
 
 
 def test_missing_weights_are_named(stored: Path) -> None:
+    assert artifacts.is_readable(stored)
     (stored / WEIGHTS).unlink()
+    assert not artifacts.is_readable(stored), "it is made again where it is needed"
     with pytest.raises(ArtifactError, match=r"stored/model\.safetensors cannot be read: No such file"):
         artifacts.load(stored)
 

@@ -173,6 +173,17 @@ def test_combined_cell_starts_from_the_bases_weights(session: Session, tiny_cell
     assert float((head == 0).float().mean()) >= 0.5
 
 
+def test_base_whose_weights_are_gone_is_made_again(session: Session, tiny_cell: Callable[..., Cell]) -> None:
+    cell = tiny_cell("zeroes", share=0.7, base="zeroes:share=0.2")
+    assert cell.base is not None
+    list(execute.compress([cell.base], session))
+    folder = execute.newest_model(cell.base, session.places.artifacts)
+    assert folder is not None
+    (folder / artifacts.WEIGHTS).unlink()
+    done = [outcome.record for outcome in execute.compress([cell], session)]
+    assert [(record.hyperparameters["share"], record.status) for record in done] == [(0.2, "ok"), (0.7, "ok")]
+
+
 def test_base_that_cannot_be_made_makes_the_cell_unsupported(session: Session, tiny_cell: Callable[..., Cell]) -> None:
     done = [o.record for o in execute.compress([tiny_cell("zeroes", base="refuses")], session)]
     assert [record.status for record in done] == ["unsupported", "unsupported"]

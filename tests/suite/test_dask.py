@@ -19,7 +19,7 @@ import pytest
 
 from suite import artifacts, energy, execute, machine, records, run
 from suite.bench import Row
-from suite.errors import DeviceError, UsageError
+from suite.errors import DataError, DeviceError, UsageError
 from suite.execute import Session
 from suite.plan import Cell
 from suite.progress import Progress
@@ -142,6 +142,10 @@ def test_scheduler_that_is_not_there_is_one_line(
         list(execute.compress([tiny_cell("dense")], asked, "dask:tcp://127.0.0.1:9"))
     with pytest.raises(UsageError, match="is no address, such as tcp://host:8786"):
         list(execute.compress([tiny_cell("dense")], asked, "dask:carrier-pigeon://here"))
+    before = time.monotonic()
+    with pytest.raises(UsageError, match="is no address, such as tcp://host:8786"):
+        list(execute.compress([tiny_cell("dense")], asked, "dask:host-without-port"))
+    assert time.monotonic() - before < 5, "a client of such an address closes itself for half a minute"
     assert contents(asked.places.artifacts) == {}, "nothing is left behind"
 
 
@@ -212,6 +216,19 @@ def test_worker_of_another_version_gets_nothing(
     with pytest.raises(DeviceError, match="may take part: it runs another version of the suite: install there what"):
         list(execute.compress([tiny_cell("dense")], asked, cluster.executor))
     assert not asked.places.results.exists()
+
+
+def test_a_task_whose_data_no_worker_has_is_left_and_the_others_are_done(
+    cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell, tmp_path: Path
+) -> None:
+    asked = session()
+    lacking = [replace(tiny_cell(method), task="vgg16-cifar10") for method in ("dense", "zeroes")]
+    with pytest.raises(DataError, match=r"^no Dask worker can run vgg16-cifar10: cifar10 is not in .* \(of worker "):
+        list(execute.compress([*lacking, tiny_cell("dense"), tiny_cell("raises")], asked, cluster.executor))
+    found = records.read_results(asked.places.results)[0]
+    assert {(record.task, record.method): record.status for record in found} == {
+        ("tiny", "dense"): "ok", ("tiny", "raises"): "error"}  # fmt: skip
+    assert sum("gets no more cells of vgg16-cifar10" in line for line in asked.progress.lines) == 2
 
 
 def test_interrupted_run_ends_what_its_workers_do(

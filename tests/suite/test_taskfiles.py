@@ -101,7 +101,7 @@ def test_file_whose_import_alone_fails_is_listed_as_unavailable(install: Install
     from suite import listing
 
     install(tasks={"theirs": own_task.replace("import torch\n", "import torch\nimport not_installed_anywhere\n")})
-    entries = {entry["name"]: entry for entry in listing.ENTRIES["tasks"]()}
+    entries = {entry["name"]: entry for entry in listing.entries("tasks")}
     assert "No module named 'not_installed_anywhere'" in entries["theirs"]["reason"]
     assert entries["vgg16-digits"]["available"]
 
