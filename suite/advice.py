@@ -18,6 +18,7 @@ from suite.charts import Looks
 from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
 from suite.setups import Setup
+from suite.tasks import PROFILES
 from suite.winners import CLOSE_POINTS, CLOSE_SHARE, gain
 
 #: What the page answers without a script. One point of an accuracy weighs as much as 5 % of a loss.
@@ -227,6 +228,8 @@ def _within(step: Step) -> str:
 
 def _doubt(step: Step, board: Board) -> str:
     """How far the loss itself is to be trusted."""
+    if step.lost < -CLOSE_POINTS and board.profile != PROFILES[-1]:
+        return f"far better than dense, which {board.profile} trains too briefly to be the measure"
     if step.worst is None:
         seeds = step.row.change.seeds if step.row.change else 0
         return f"{prose.seeds_said(seeds)}: uncertain"

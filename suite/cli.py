@@ -303,10 +303,10 @@ def _check(options: argparse.Namespace) -> int:
     if options.list:
         print("\n".join(checks.listed()))
         return 0
-    if not options.results.is_dir():
-        raise UsageError(f"no such folder: {options.results}")
-    require_folder(options.results)
+    require_folder(options.results, there=True, option="")
     report = checks.check(options.results)
+    if not (report.valid or report.errors or report.warnings):
+        raise UsageError(f"no records in {options.results}: name the folder that has one for each machine")
     for kind, problems in (("", report.errors), ("warning: ", report.warnings)):
         for problem in problems:
             print(f"prunemark: {kind}[{problem.check}] {problem}", file=sys.stderr)
@@ -318,8 +318,9 @@ def _check(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     from suite import machine, merging
 
-    for folder in (*options.sources, options.into):
-        require_folder(folder)
+    for folder in options.sources:
+        require_folder(folder, option="")
+    require_folder(options.into, option=" (--into)")
     new, known, problems = merging.merge(options.sources, options.into)
     problems += [problem for source in options.sources for problem in machine.damaged(source)]
     for problem in problems:

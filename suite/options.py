@@ -151,16 +151,16 @@ def _data_is_there(task: str, options: argparse.Namespace) -> bool:
     return data.is_there(registry.task(task).data, options.data or data.default_root())
 
 
-def require_folder(results: Path, *, there: bool = False) -> None:
-    """UsageError where `--results` names no folder, or that of one machine; one not yet there holds nothing, or must be
-    `there`.
+def require_folder(results: Path, *, there: bool = False, option: str = " (--results)") -> None:
+    """UsageError where `option` names no folder of results, or that of one machine; one not yet there holds nothing, or
+    must be `there`.
     """
     if results.exists() and not results.is_dir():
-        raise UsageError(f"{results} is no folder (--results)")
+        raise UsageError(f"{results} is no folder{option}")
     if results.is_dir() and any(results.glob("*.jsonl")):
-        raise UsageError(f"{results} is the folder of one machine: name the one above, {results.parent} (--results)")
+        raise UsageError(f"{results} is the folder of one machine: name the one above, {results.parent}{option}")
     if there and not results.exists():
-        raise UsageError(f"no such folder: {results} (--results)")
+        raise UsageError(f"no such folder: {results}{option}")
 
 
 def session_of(options: argparse.Namespace) -> Session:

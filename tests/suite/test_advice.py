@@ -109,6 +109,20 @@ def test_three_seeds_say_how_much_it_may_be_at_worst(measured: Callable[..., lis
     assert advice.answer(advice.steps(one, one.setups[0])[0], one, LOOKS)["doubt"] == "one seed: uncertain"
 
 
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("full", "one seed: uncertain"),
+        ("quick", "far better than dense, which quick trains too briefly to be the measure"),
+    ],
+)
+def test_a_gain_over_a_dense_network_that_was_hardly_trained_is_called_so(
+    measured: Callable[..., list[Record]], profile: str, said: str
+) -> None:
+    board = board_of([msgspec.structs.replace(each, profile=profile) for each in measured(0.5, 0.96, 1.4, 1.6)])
+    assert advice.answer(advice.steps(board, board.setups[0])[0], board, LOOKS)["doubt"] == said
+
+
 def test_a_compiled_network_says_what_compiling_dense_would_leave_of_it(
     measured: Callable[..., list[Record]], make_record: Make
 ) -> None:

@@ -40,8 +40,8 @@ import sys
 from suite import cli, plan, registry
 assert registry.task("theirs").model == "their-net" and plan.current_freshness("theirs", "dense")
 (tmp := __import__("pathlib").Path("results")).mkdir()
-for arguments in (["check"], ["site", "--out", "out"], ["list", "matrix"]):
-    assert cli.main(arguments) == 0, arguments
+for arguments, code in ((["check"], 2), (["site", "--out", "out"], 0), (["list", "matrix"], 0)):
+    assert cli.main(arguments) == code, arguments
 assert not {"torch", "sklearn", "outside.theirs"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
