@@ -48,6 +48,30 @@
       make("details", { class: "values" }, make("summary", {}, "The values"), table("Curve", all, points.map((point) => all.map((name) => text(point[name]))), true)));
   }
 
+  // Every training of the cell, one line each, over the epochs of all: was it over when it ended?
+  function trainings(all) {
+    const kinds = [["Score on validation data", 2], ["Training loss", 1]];
+    const select = make("select", {}, ...kinds.map(([name, at]) => make("option", { value: at }, name)));
+    const canvas = make("div", { class: "canvas", role: "img", "aria-label": "Trainings epoch by epoch; the values are in the table below" });
+    const named = ([label, lr]) => `${label}, lr ${text(lr)}`;
+    const draw = () => plot.custom(canvas, (colour, axis) => {
+      const [name, at] = kinds.find((kind) => String(kind[1]) === select.value);
+      const title = (words) => ({ text: words, font: axis.title.font });
+      return {
+        traces: all.map((training, index) => ({ type: "scatter", mode: training[2].length > 40 ? "lines" : "lines+markers", name: plot.escape(named(training)),
+          x: training[2].map((point) => point[0]), y: training[2].map((point) => point[at]), text: training[2].map((point) => plot.escape(`${named(training)}: ${text(point[at])} after epoch ${point[0]}`)),
+          hovertemplate: "%{text}<extra></extra>", line: { color: colour("c" + (index % 2)), width: 2 }, marker: { size: 6 } })),
+        layout: { showlegend: false, xaxis: { ...axis, title: title("epochs of all trainings") }, yaxis: { ...axis, title: title(name) }, margin: { l: 62, r: 10, t: 10, b: 46 } },
+      };
+    });
+    select.addEventListener("change", draw);
+    setTimeout(draw);
+    const rows = all.flatMap((training) => training[2].map((point) => [named(training), ...point.map(text)]));
+    return part("Trainings, epoch by epoch", make("p", { class: "lead" }, `${all.length === 1 ? "What the method trained" : `The ${all.length} trainings of the method, in two colours by turns`}. A line that still improves at its end was cut short by its number of epochs.`),
+      make("div", { class: "controls" }, make("label", {}, "Up", select)), make("div", { class: "chart" }, canvas),
+      make("details", { class: "values" }, make("summary", {}, "The values"), table("Trainings", ["Training", "Epoch", "Training loss", "Validation score"], rows, true)));
+  }
+
   function histogram(timing) {
     const ratios = timing.samples.map(([dense, own]) => dense / own).filter(Number.isFinite);
     if (ratios.length < 2) return null;
@@ -108,6 +132,7 @@
           cell.recipe.length ? make("h2", { class: "small" }, "Recipe of the dense model") : null, cell.recipe.length ? facts(cell.recipe) : null)),
       cell.gallery && cell.gallery.length ? gallery(cell) : null,
       cell.curve.length ? curve(cell.curve) : null,
+      cell.trainings.length ? trainings(cell.trainings) : null,
       cell.timings.length ? part("Speed", ...cell.timings.map((timing) => make("div", { class: "timing" },
         make("h3", {}, timing.setup), make("div", { class: "halves" }, make("div", {}, histogram(timing)), make("div", {}, facts(timing.facts), make("p", { class: "note" }, make("a", { href: timing.machine_page }, "The machine and its noise floor")))), command(timing.command)))) : null,
       cell.memory.length ? part("Memory", table("Memory", ["Conditions", "Peak", "Dense"], cell.memory, true)) : null,

@@ -61,6 +61,7 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "recipe": [] if best is None or best.recipe is None else [list(pair) for pair in pages.facts(best.recipe)],
         "curve": [] if best is None else best.curve,
         "logged": [] if best is None else _logged(best.curve),
+        "trainings": [] if best is None else [[each.label, each.lr, each.points] for each in best.trainings],
         "timings": [_timing(record, board) for record in timed],
         "memory": [_peak(record, "peak_bytes", tables.size) for record in memory],
         "energy": [_peak(record, "joules", tables.joules) for record in energy],

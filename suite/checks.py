@@ -82,7 +82,7 @@ def read(results: Path) -> tuple[list[Entry], list[Problem]]:
             weights = footprint.read(found.architecture)
             if weights is not None:
                 weights = shared.setdefault(weights, weights)
-            found.architecture, found.curve, found.samples = None, [], []
+            found.architecture, found.curve, found.trainings, found.samples = None, [], [], []
             entries.append(Entry(path, line, found, weights))
     entries.sort(key=lambda entry: entry.record.created)
     return entries, problems

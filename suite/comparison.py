@@ -25,9 +25,10 @@ from suite.filled import (
     FilledTarget,
     Found,
 )
+from suite.history import epochs
 from suite.records import Record, Scalar, canonical
 from suite.setups import STATES, State
-from suite.studies import Figure, Finding, Number, Quantity, Series, Study, Table, Target
+from suite.studies import EPOCH, Figure, Finding, Number, Quantity, Series, Study, Table, Target
 from suite.study_plan import cell, command
 from suite.tasks import PROFILES
 
@@ -255,13 +256,15 @@ def _logged_series(series: Series, quantity: Quantity, known: Index) -> FilledSe
         return FilledSeries(series, (), (_found(quantity, state, group) if group else _missing(quantity),))
     record = _one(group)
     again = command(quantity, profile=record.profile, seed=record.seed)
-    trained = [point for number, point in enumerate(record.curve) if number == 0 or point.get("epochs") != 0]
+    curve: Sequence[Mapping[str, Scalar]] = record.curve if series.x != EPOCH else epochs(record.trainings)
+    trained = [point for number, point in enumerate(curve) if number == 0 or point.get("epochs") != 0]
     points = tuple(_points(series, quantity, trained))
     if not points:
-        lacking = Found("missing", f"{again} --force", reason=f"the logged curve has no {quantity.metric}")
+        which = "the logged curve" if series.x != EPOCH else "what it trained, epoch by epoch,"
+        lacking = Found("missing", f"{again} --force", reason=f"{which} has no {quantity.metric}")
         return FilledSeries(series, (), (lacking,))
     shown = Found(state, again, seeds=1, profile=record.profile, machine=record.machine, cells=(record.cell,))
-    return FilledSeries(series, points, (shown,), len(record.curve) - len(trained))
+    return FilledSeries(series, points, (shown,), len(curve) - len(trained))
 
 
 def _points(series: Series, quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]) -> Iterator[tuple[float, float]]:

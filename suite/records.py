@@ -19,6 +19,7 @@ import msgspec
 from suite.errors import RecordError, remedy
 from suite.files import bounded_lines, is_plain, open_regular, sync_folder
 from suite.files import write_atomically as write_atomically
+from suite.history import Trained
 
 SCHEMA = 1
 #: Raised whenever the way of training or measuring changes; part of every cell key and freshness hash.
@@ -47,9 +48,10 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_defaults=False):
     """One measured row; DESIGN section 8 says what each field means. Base units: seconds, bytes, joules, fractions.
 
-    `curve` holds the points that a method logged, `samples` at most 200 pairs of seconds [dense, compressed], `notes`
-    what a reader should know of this measurement (contended, random weights, processes, share of subnormals ...),
-    `gallery` the SHA-256 of pictures in `results/gallery/`: originals, then their reconstructions in the same order.
+    `curve` holds the points that a method logged, `trainings` what it trained, epoch by epoch, `samples` at most 200
+    pairs of seconds [dense, compressed], `notes` what a reader should know of this measurement (contended, random
+    weights, processes, share of subnormals ...), `gallery` the SHA-256 of pictures in `results/gallery/`: originals,
+    then their reconstructions in the same order.
     """
 
     schema: int = SCHEMA
@@ -67,6 +69,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=False, kw_only=True, omit_def
     metrics: dict[str, Number] = {}
     conditions: dict[str, Scalar] | None = None
     curve: list[dict[str, Scalar]] = []
+    trainings: list[Trained] = []
     samples: list[list[float]] = []
     notes: dict[str, Scalar] = {}
     recipe: dict[str, Any] | None = None
@@ -291,24 +294,10 @@ def read_results(results: Path) -> tuple[list[Record], list[Problem]]:
 
 _FRACTIONS = ("top1", "top5", "ssim", "ms_ssim")
 _POSITIVE = (
-    "parameters",
-    "macs",
-    "size_bytes",
-    "size_bytes_compressed",
-    "speedup",
-    "speedup_low",
-    "speedup_high",
-    "speedup_over_eager",
-    "speedup_over_eager_low",
-    "speedup_over_eager_high",
-    "dense_seconds",
-    "dense_eager_seconds",
-    "compressed_seconds",
-    "peak_bytes",
-    "dense_peak_bytes",
-    "total_cpu_seconds",
-    "total_cuda_seconds",
-)
+    "parameters", "macs", "size_bytes", "size_bytes_compressed", "speedup", "speedup_low", "speedup_high",
+    "speedup_over_eager", "speedup_over_eager_low", "speedup_over_eager_high", "dense_seconds", "dense_eager_seconds",
+    "compressed_seconds", "peak_bytes", "dense_peak_bytes", "total_cpu_seconds", "total_cuda_seconds",
+)  # fmt: skip
 _HEADLINES = {
     "accuracy": "parameters",
     "latency": "speedup",

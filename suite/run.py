@@ -31,10 +31,9 @@ from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record, now
 from suite.registry import Method
-from suite.stats import thin
 from suite.tasks import Recipe, Task
 from suite.train import has_fast_bf16, train
-from suite.workbench import MOST_POINTS, Workbench
+from suite.workbench import Workbench
 
 TRAINING_STATE = "training.pt"
 
@@ -290,14 +289,14 @@ def one_line(error: BaseException) -> str:
 def _compress(
     cell: Cell, ready: Prepared, start: Dense, places: Places, device: str, progress: Progress
 ) -> dict[str, Any]:
-    """Metrics, curve and architecture of one cell; its model is saved."""
+    """Metrics, curves and architecture of one cell; its model is saved."""
     task, dataset = ready.task, ready.dataset
     dense = artifacts.load(start.folder, device=device)
     ready = facing(ready, start.folder, device)
     dense_metrics = _dense_metrics(dense, start, ready)
     if cell.method == plan.DENSE:
-        metrics, curve, training_macs, model = dense_metrics, start.curve, start.training_macs, dense
-        seconds = start.training_seconds
+        metrics, training_macs, model, seconds = dense_metrics, start.training_macs, dense, start.training_seconds
+        logged: dict[str, Any] = {"curve": start.curve}
     else:
         origin = _origin(cell, dense, places, dataset.sha256, device)
         if cell.base is not None:
@@ -313,7 +312,7 @@ def _compress(
             raise SuiteError(f"{cell.method} returned a network that cannot be used: {fault}")
         ready = replace(ready, objective=bench.objective)
         metrics = bench.metrics | _metrics(model, ready)
-        curve, training_macs = thin(bench.curve, MOST_POINTS), bench.training_macs
+        logged, training_macs = bench.logged, bench.training_macs
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
     if cell.method != plan.DENSE:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)
@@ -327,7 +326,7 @@ def _compress(
         "metrics": metrics
         | {f"dense_{name}": value for name, value in dense_metrics.items()}
         | {"training_macs": training_macs},
-        "curve": curve,
+        **logged,
         "notes": {
             "compress_seconds": round(seconds, 1),
             "threads": torch.get_num_threads(),

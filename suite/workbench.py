@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from suite import complexity, registry
+from suite import complexity, history, registry
 from suite.data import Dataset, batches
 from suite.errors import SuiteError, Unsupported
 from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
+from suite.stats import thin
 from suite.tasks import Recipe, Schedule, Task
 from suite.train import Transform, Variation, train
 
@@ -55,6 +56,7 @@ class Workbench:
         self.progress = progress
         self.rng = torch.Generator().manual_seed(seed)
         self.curve: list[dict[str, float | int | bool | str | None]] = []
+        self.trainings: list[history.Trained] = []
         self.metrics: dict[str, float | int | bool | None] = {}
         self.training_macs = 0
         # an opponent learns beside the network: this one is the workbench's own
@@ -62,7 +64,6 @@ class Workbench:
         self._train, self._val = dataset.train, dataset.val
         # the test split is not even reachable from here
         self._dataset = replace(dataset, test=dataset.val)
-        self._trainings = 0
         self.example_input = next(iter(batches(dataset, dataset.train.first(1), 1)))[0]
 
     def finetune(
@@ -117,8 +118,8 @@ class Workbench:
         self._run(model, self.recipe if epochs is None else replace(self.recipe, epochs=epochs), Variation(), label)
 
     def _run(self, model: nn.Module, recipe: Recipe, variation: Variation, label: str) -> None:
-        self._trainings += 1
-        seed = self.seed + 7919 * self._trainings  # other shuffles than the dense training's, and than each other's
+        # other shuffles than the dense training's, and than each other's
+        seed = self.seed + 7919 * (1 + len(self.trainings))
         done = train(
             model,
             self._dataset,
@@ -130,6 +131,7 @@ class Workbench:
             variation=variation,
         )
         self.training_macs += done.training_macs
+        self.trainings.append(history.trained(label, recipe.lr, done.curve, self.trainings))
 
     @property
     def objective(self) -> Objective:
@@ -176,6 +178,11 @@ class Workbench:
         self.curve.append({name: _plain("log", name, value) for name, value in {"step": step, **values}.items()})
         shown = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.curve[-1].items())
         self.progress.say(f"  {shown}")
+
+    @property
+    def logged(self) -> dict[str, list[Any]]:
+        """What a record keeps of the points that were logged, and of the trainings epoch by epoch."""
+        return {"curve": thin(self.curve, MOST_POINTS), "trainings": history.kept(self.trainings)}
 
     @functools.cached_property
     def dense_macs(self) -> int:

@@ -107,13 +107,17 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
+#: What a series stands over that follows a cell's trainings.
+EPOCH = "epoch"
+
+
 @dataclass(frozen=True)
 class Series:
     """One curve of a figure.
 
     `reported` are the source's points (x, y); y is None where the figure shows a point whose number is printed nowhere.
     Ours are either `points`, each with what answers it, or the curve that one record logged: `logged`, whose metric is
-    y, over its value `x`.
+    y, over its value `x`. Where that is EPOCH, y is `val` or `train_loss` after each epoch of all its trainings.
     """
 
     label: str

@@ -3,7 +3,7 @@
 import math
 
 from suite.records import Scalar
-from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
+from suite.studies import EPOCH, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
 
 #: Many trainings: VGG16 at a quarter of its width.
 VGG, AUTOENCODER, METHOD = "vgg16-cifar10+width0.25", "autoencoder-carla", "branch-alpha"
@@ -49,6 +49,18 @@ DECAYS: dict[str, Setting] = {
     "step, no weight decay": {**RATIO, "weight_decay": 0.0},
     "exponential, weight decay 1e-4 (the paper's)": {**RATIO, "schedule": "exponential", "weight_decay": 1e-4},
     "exponential, weight decay 1e-3": {**RATIO, "schedule": "exponential", "weight_decay": 1e-3},
+}
+
+
+#: Of all these the ones that the papers draw epoch by epoch: Fig. 8, Fig. 9, Weekly report 5's Fig. 1, and ours.
+BY_EPOCH: dict[str, Setting] = {
+    label: {**SCHEDULES, **CHANGES}[label]
+    for label in (
+        "exponential, each level stopped early, lr 0.1 on a plateau",
+        "Gaussian noise on half the images",
+        "Weekly report 5's sequence",
+        "step 0.1 (the paper's choice)",
+    )
 }
 
 
@@ -116,6 +128,11 @@ STUDY = Study(
                _curves(VGG, SCHEDULES), x_unit="number"),
         Figure("Validation accuracy, what else was tried", "alpha", "accuracy on validation data",
                _curves(VGG, CHANGES), x_unit="number"),
+        Figure("Figs. 8 and 9, Weekly report 5's Fig. 1: epoch by epoch, levels and restarts in turn",
+               "epochs of all trainings", "accuracy on validation data",
+               tuple(Series(label, logged=Quantity(VGG, METHOD, "val", setting), x=EPOCH)
+                     for label, setting in BY_EPOCH.items()), x_unit="number",
+               notes=("The papers draw selected levels, each from its own first epoch, and print no numbers.",)),
         Figure("Fig. 10: weight decay on the autoencoder", "alpha", "score on validation data (the loss, negative)",
                _curves(AUTOENCODER, DECAYS), x_unit="number", y_unit="number"),
     ),

@@ -1,6 +1,6 @@
 """Fig. 4b of the model-pruning paper and Weekly report 5: VGG16's accuracy as alpha falls from 1 to 0."""
 
-from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
+from suite.studies import EPOCH, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
 
 TASK, METHOD = "vgg16-cifar10", "branch-alpha"
 OURS: Setting = {"channel_ratio": 22 / 64}
@@ -68,6 +68,18 @@ STUDY = Study(
             ),
             notes=("Between 1 and 0 the text says 92 % throughout, a little more for some levels, and no number for "
                    "any of them.",),
+        ),
+        Figure(
+            title="Weekly report 5, Fig. 1: accuracy epoch by epoch, through all levels and the trainings at alpha 0",
+            x_label="epochs of all trainings",
+            x_unit="number",
+            y_label="accuracy on validation data",
+            series=(
+                Series("Weekly report 5's sequence", logged=Quantity(TASK, METHOD, "val", WEEKLY), x=EPOCH),
+                Series("paper's epochs and rates", logged=Quantity(TASK, METHOD, "val", PAPER), x=EPOCH),
+            ),
+            notes=("The report draws the trainings at alpha 0 alone, and the training accuracy beside; we keep the "
+                   "training loss, which each cell's page has.",),
         ),
     ),
     findings=(

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from suite import plan, render
+from suite.history import Trained
 from suite.records import Record, encode
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def restored(folder: Path) -> Record:
     metrics = {"loss": 0.21, "dense_loss": 0.2, "parameters": 10, "merge_relative_error": 2e-6}
     asked = {"task": "autoencoder-roadscenes", "method": "branch-alpha", "hyperparameters": {"channel_ratio": 0.5}}
     base = accuracy(0.5).cell
-    return record(0, **asked, kind="accuracy", metrics=metrics, curve=curve, gallery=names, base_cell=base)
+    trainings = [Trained("alpha 0.75", 0.01, [(1, 0.5, 0.3), (2, 0.4, 0.28)]), Trained("alpha 0", 0.1, [(3, 0.3, 0.2)])]
+    logged: dict[str, Any] = {"curve": curve, "trainings": trainings}
+    return record(0, **asked, kind="accuracy", metrics=metrics, **logged, gallery=names, base_cell=base)
 
 
 def record(ratio: float, **fields: Any) -> Record:
@@ -198,6 +201,7 @@ def test_the_cell_page_shows_base_pictures_own_metrics_and_alpha(
 ) -> None:
     document = browse(f"cell.html#{restored(tmp_path).cell}")
     assert f'href="cell.html#{accuracy(0.5).cell[:16]}"' in document
+    assert "Trainings, epoch by epoch" in document and "alpha 0.75, lr 0.01" in document
     assert "Merge relative error" in document and "alpha (dotted)" in document and "Diamonds are restarts" in document
     pictures = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', document)
     assert [alt for _, alt in pictures] == [

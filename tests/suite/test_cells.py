@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from suite import cells, leaderboard, plan, registry, render
+from suite.history import Trained
 from suite.records import Record, encode
 
 TASK = "autoencoder-roadscenes"
@@ -146,6 +147,11 @@ def test_pictures_go_with_the_records_that_named_them(one: Make, tmp_path: Path)
     build(results, out, one(gallery=names))
     build(tmp_path / "others", out, one())
     assert not list((out / "gallery").glob("*.webp"))
+
+
+def test_trainings_are_shown_epoch_by_epoch(one: Make) -> None:
+    record = one(trainings=[Trained("alpha 0.9", 0.01, [(1, 2.0, 0.5), (2, 1.5, 0.6)])])
+    assert pages_of(record)[record.cell]["trainings"] == [["alpha 0.9", 0.01, [(1, 2.0, 0.5), (2, 1.5, 0.6)]]]
 
 
 def test_the_share_of_int8_is_told_from_the_end_of_a_longer_curve(one: Make) -> None:

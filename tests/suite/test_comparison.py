@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from suite import comparison, plan, side_by_side, study_plan
 from suite.filled import FilledNumber
+from suite.history import Trained
 from suite.records import Record
-from suite.studies import ONE_IMAGE, Figure, Finding, Line, Number, Quantity, Series, Study, Table, Target, studies
+from suite.studies import (
+    EPOCH,
+    ONE_IMAGE,
+    Figure,
+    Finding,
+    Line,
+    Number,
+    Quantity,
+    Series,
+    Study,
+    Table,
+    Target,
+    studies,
+)
 
 HALF = Quantity("tiny", "zeroes", "top1", {"share": 0.5})
 SPEED = Quantity("tiny", "zeroes", "speedup", {"share": 0.5}, "latency", conditions=ONE_IMAGE)
@@ -103,6 +118,16 @@ def test_point_of_a_logged_curve_is_found_whatever_the_last_bit_says(fresh: Call
     figure = Figure("F", "alpha", "val", (Series("ours", logged=LOGGED, x="alpha"),))
     done = comparison.compare(study(HALF, figures=(figure,)), comparison.index([fresh(curve=curve)]))
     assert done.figures[0].series[0].points == ((1.0, 0.8), (1 - 0.1 * 6, 0.6), (0.0, 0.4))
+
+
+def test_a_curve_over_epochs_goes_through_all_trainings(fresh: Callable[..., Record]) -> None:
+    trainings = [Trained("alpha 0.9", 0.01, [(1, 2.0, 0.5), (2, 1.5, 0.6)]), Trained("alpha 0", 0.1, [(3, 1.0, 0.7)])]
+    series = Series("ours", logged=replace(LOGGED, point=None), x=EPOCH)
+    asked = study(HALF, figures=(Figure("F", "epochs", "val", (series,)),))
+    (drawn,) = comparison.compare(asked, comparison.index([fresh(trainings=trainings)])).figures[0].series
+    assert drawn.points == ((1.0, 0.5), (2.0, 0.6), (3.0, 0.7)) and not drawn.untrained
+    (drawn,) = comparison.compare(asked, comparison.index([fresh()])).figures[0].series
+    assert not drawn.points and drawn.found[0].state == "missing" and drawn.found[0].command.endswith("--force")
 
 
 def test_target_is_judged_on_the_full_profile_alone(fresh: Callable[..., Record]) -> None:

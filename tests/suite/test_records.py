@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from suite import records
 from suite.errors import RecordError
+from suite.history import Trained
 from suite.records import Record, RunFile
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,10 @@ NUMBERS = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(a
 SCALARS = NUMBERS | TEXTS
 POINTS = st.lists(st.dictionaries(TEXTS, SCALARS, max_size=3), max_size=3)
 PAIRS = st.lists(st.lists(st.floats(1e-9, 1e3), min_size=2, max_size=2), max_size=5)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TRAININGS = st.lists(st.builds(
+    Trained, TEXTS, FINITE, st.lists(st.tuples(st.integers(1, 2**31), FINITE, FINITE), max_size=3)
+), max_size=3)  # fmt: skip
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
 
 
@@ -49,7 +54,8 @@ def nested(depth: int) -> Any:
         optional={
             "task": TEXTS, "method": TEXTS, "hyperparameters": st.dictionaries(TEXTS, SCALARS, max_size=4),
             "seed": st.integers(0, 2**31), "profile": st.sampled_from(["smoke", "quick", "full"]), "curve": POINTS,
-            "samples": PAIRS, "notes": st.dictionaries(TEXTS, SCALARS, max_size=3), "machine": NAMES, "run": NAMES,
+            "trainings": TRAININGS, "samples": PAIRS, "machine": NAMES, "run": NAMES,
+            "notes": st.dictionaries(TEXTS, SCALARS, max_size=3),
             "command": TEXTS, "versions": st.dictionaries(TEXTS, TEXTS, max_size=3), "git_dirty": st.booleans(),
             "recipe": st.dictionaries(TEXTS, SCALARS, max_size=3), "conditions": st.dictionaries(TEXTS, SCALARS),
         },

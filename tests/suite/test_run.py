@@ -122,6 +122,12 @@ def test_stored_model_is_the_one_that_was_measured(
     assert complexity.parameters(rebuilt) == record.metrics["parameters"]
 
 
+def test_record_has_what_the_method_trained_epoch_by_epoch(measure: Callable[..., Record]) -> None:
+    (only,) = measure("zeroes", share=0.3, finetune=True).trainings
+    assert (only.label, only.lr) == ("fine-tune", 0.01) and [point[0] for point in only.points] == [1]
+    assert measure("zeroes", share=0.3).trainings == []
+
+
 def test_dense_record_has_its_training_as_curve_and_is_its_own_dense(measure: Callable[..., Record]) -> None:
     record = measure("dense")
     assert [set(point) for point in record.curve] == [{"step", "train_loss", "val"}]

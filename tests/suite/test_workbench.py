@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from suite import complexity
+from suite import complexity, history
 from suite.errors import SuiteError, Unsupported
 from suite.progress import Progress
 from suite.workbench import Workbench, kept_channels
@@ -259,3 +259,35 @@ def test_training_that_makes_no_sense_is_unsupported(
 def test_calibration_needs_a_batch(bench: Callable[..., Workbench], count: int) -> None:
     with pytest.raises(Unsupported, match="at least one is needed"):
         next(bench().calibration_batches(count))
+
+
+# ----------------------------------------------------------------------------------------------------------- trainings
+
+
+def test_every_training_is_kept_epoch_by_epoch(bench: Callable[..., Workbench]) -> None:
+    one = bench(recipe={"finetune_share": 1.0})
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    one.finetune(model, epochs=2, lr=0.02, label="first " * 100)
+    one.train(model, epochs=3, label="second")
+    first, second = one.logged["trainings"]
+    assert (first.lr, second.lr, second.label) == (0.02, one.recipe.lr, "second") and len(first.label) == 80
+    assert [[epoch for epoch, _, _ in each.points] for each in (first, second)] == [[1, 2], [3, 4, 5]]
+    assert second.points[-1][2] == pytest.approx(one.evaluate(model), abs=1e-4), "the score of what it left"
+    assert all(loss > 0 for each in (first, second) for _, loss, _ in each.points)
+
+
+@given(st.lists(st.integers(1, 400), max_size=300))
+def test_long_histories_are_thinned_evenly(lengths: list[int]) -> None:
+    done: list[history.Trained] = []
+    for number, length in enumerate(lengths):
+        curve = [{"train_loss": 1.0, "val": 0.5}] * length
+        done.append(history.trained(str(number), 0.1, curve, done))
+    found = history.kept(done)
+    assert sum(len(each.points) for each in found) <= 2 * history.MOST_EPOCHS
+    assert [each.label for each in found[:1] + found[-1:]] == ([] if not lengths else ["0", str(len(lengths) - 1)])
+    by_label = {each.label: each.points for each in done}
+    for each in found:
+        whole = by_label[each.label]
+        assert each.points[0] == whole[0] and each.points[-1] == whole[-1] and set(each.points) <= set(whole)
+    if sum(lengths) <= history.MOST_EPOCHS and len(lengths) <= history.MOST_EPOCHS // 2:
+        assert found == done
