@@ -110,6 +110,16 @@ STUDY = Study(
             },
         ),
         Finding(
+            "Branches cost the DCGAN more than removing its channels: both halves at once end at {branch} against "
+            "{structured}, after {branch_macs} and {structured_macs} MACs of training.",
+            {
+                "branch": ("number", Quantity("dcgan-cifar10", METHOD, "frechet_small", RATIO)),
+                "structured": ("number", Quantity("dcgan-cifar10", "structured", "frechet_small", RATIO)),
+                "branch_macs": ("count", Quantity("dcgan-cifar10", METHOD, "training_macs", RATIO)),
+                "structured_macs": ("count", Quantity("dcgan-cifar10", "structured", "training_macs", RATIO)),
+            },
+        ),
+        Finding(
             "Neither a larger step nor the jump gains anything: {half} the original's loss by steps of 0.5, {jump} by "
             "the jump, {tenth} by steps of 0.1, at equal training.",
             {
