@@ -72,7 +72,7 @@ STUDY = Study(
         Figure(
             title="Weekly report 5, Fig. 1: accuracy epoch by epoch, through all levels and the trainings at alpha 0",
             x_label="epochs of all trainings",
-            x_unit="number",
+            x_unit="count",
             y_label="accuracy on validation data",
             series=(
                 Series("Weekly report 5's sequence", logged=Quantity(TASK, METHOD, "val", WEEKLY), x=EPOCH),
