@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite import render
+from suite.history import Trained
 from suite.records import encode
 from tests.browser.test_pages import CONDITIONS, DRAWN, TASK, accuracy, record
 
@@ -32,7 +33,8 @@ def test_no_text_of_a_record_acts_in_a_browser(
     note, reason, setting, key, source, command, version, logged = texts
     curve = [{"step": 1, logged: logged, "val": 0.5}, {"step": 2, "val": 0.6}]
     told = {"notes": {note: note}, "command": command, "versions": {version: version}, "data_source": source,
-            "recipe": {key: [logged]}, "curve": curve}  # fmt: skip
+            "recipe": {key: [logged]}, "curve": curve,
+            "trainings": [Trained(logged, 0.1, [(1, 1.0, 0.5), (2, 0.9, 0.6)]), Trained(note, 0.0, [])]}  # fmt: skip
     records = [
         accuracy(0.5, hyperparameters={"channel_ratio": 0.5, key: setting}, **told),
         accuracy(0.6, hyperparameters={"channel_ratio": 0.6, key: setting}, **told, status="error",

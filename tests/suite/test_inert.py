@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from suite.history import Trained
 from suite.records import Record, encode
 from tests.suite.test_render import HOT, Page, build, shard, timed
 
@@ -24,7 +25,8 @@ Write = Callable[..., Path]
 def test_no_text_of_a_record_acts_on_a_page(write: Write, one: Make, tmp_path: Path) -> None:
     everywhere = {"notes": {HOSTILE: HOSTILE}, "data_source": HOSTILE, "command": HOSTILE, "git_commit": HOSTILE,
                   "versions": {HOSTILE: HOSTILE}, "recipe": {HOSTILE: [HOSTILE]}, "device": HOSTILE,
-                  "curve": [{"step": 1, HOSTILE: HOSTILE}]}  # fmt: skip
+                  "curve": [{"step": 1, HOSTILE: HOSTILE}],
+                  "trainings": [Trained(HOSTILE, 1e299, [(2**60, -1e299, 5e-324)]), Trained("", 0.0, [])]}  # fmt: skip
     records = [
         one(method=HOSTILE, task=HOSTILE, hyperparameters={HOSTILE: HOSTILE}, **everywhere),
         timed(one, hyperparameters={"channel_ratio": 0.5}, conditions={**HOT, HOSTILE: HOSTILE, "backend": HOSTILE}),

@@ -76,10 +76,18 @@ def lost_field(plain: Plain, chance: random.Random) -> None:
 def inner_value(plain: Plain, chance: random.Random) -> None:
     """A number or text somewhere inside, under its own name or a hostile one."""
     field = chance.choice(("metrics", "metrics", "hyperparameters", "conditions", "notes", "versions", "recipe",
-        "curve",
+        "curve", "trainings",
                            "architecture"))  # fmt: skip
     if field == "curve":
         plain[field] = [{"step": step, chance.choice(("val", *NAMES)): value(chance)} for step in range(3)]
+        return
+    if field == "trainings":
+        point = [chance.choice((1, *NUMBERS)) for _ in range(3)]
+        one = {"label": chance.choice(NAMES), "lr": chance.choice(NUMBERS), "points": [point, value(chance)]}
+        plain[field] = [
+            one,
+            {"label": chance.choice(NAMES), "lr": 0.1, "points": [point] * chance.choice((0, 1, 5000))},
+        ]
         return
     inside = dict(plain.get(field) or {})
     name = chance.choice([*inside, *NAMES[:3]]) if chance.random() < 0.8 else chance.choice(NAMES)
