@@ -43,10 +43,8 @@ def kept(trainings: Sequence[Trained], most: int = MOST_EPOCHS) -> list[Trained]
     return [Trained(each.label, each.lr, thin(each.points, max(2, int(len(each.points) * share)))) for each in chosen]
 
 
-def epochs(trainings: Sequence[Trained]) -> list[dict[str, float | str]]:
-    """All epochs as points of a curve: `epoch`, `train_loss`, `val`, and the label and peak rate of their training."""
+def epochs(trainings: Sequence[Trained]) -> list[dict[str, float]]:
+    """All epochs as points of a curve: `epoch`, `train_loss`, `val`."""
     return [
-        {"epoch": epoch, "train_loss": loss, "val": score, "training": each.label, "lr": each.lr}
-        for each in trainings
-        for epoch, loss, score in each.points
+        {"epoch": epoch, "train_loss": loss, "val": score} for each in trainings for epoch, loss, score in each.points
     ]

@@ -32,29 +32,30 @@ def entries(what: str, name: str | None = None) -> list[Entry]:
     if name is not None:
         registry.lookup(kind, name, names, listing=f"python -m suite list {what}")
         names = {name: names[name]}
-    return [entry(known[each]) if each in known else _absent(each, str(reason)) for each, reason in names.items()]
+    absent = {"family": "", "description": ""} if what == "methods" else {"description": ""}
+    return [
+        entry(known[each]) if each in known else _standing_of(each, reason) | absent for each, reason in names.items()
+    ]
 
 
-def _absent(name: str, reason: str) -> Entry:
-    return {"name": name, "available": False, "reason": reason, "description": ""}
+def _standing_of(name: str, reason: str | None) -> Entry:
+    """What every task and method is listed with; `reason` is why it cannot be used."""
+    return {"name": name, "available": reason is None, "reason": reason}
 
 
-def _fault(load: Callable[[Any], Any], registered: Any) -> str | None:
-    """Why the file of a task or a method cannot be imported."""
+def _loaded(load: Callable[[Any], Any], registered: Any) -> Entry:
+    """The same of a task or a method whose file is imported now."""
+    reason = None
     try:
         load(registered)
     except RegistrationError as error:
-        return str(error)
-    return None
+        reason = str(error)
+    return _standing_of(registered.name, reason)
 
 
 def _task(task: Task) -> Entry:
-    reason = _fault(registry.import_task, task)
-    return {
-        "name": task.name,
+    return _loaded(registry.import_task, task) | {
         "title": task.title,
-        "available": reason is None,
-        "reason": reason,
         "model": task.model,
         "data": task.data,
         "objective": task.objective,
@@ -65,12 +66,8 @@ def _task(task: Task) -> Entry:
 
 
 def _method(method: registry.Method) -> Entry:
-    reason = _fault(registry.load, method)
-    return {
-        "name": method.name,
+    return _loaded(registry.load, method) | {
         "family": method.family,
-        "available": reason is None,
-        "reason": reason,
         "paper": method.paper,
         "points": plan.points(method),
         "points_set": [dict(point) for point in method.points],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -321,15 +320,6 @@ def test_listed_method_shows_its_hyperparameters_and_whether_it_is_there(
     assert "unavailable: " in call("list", "methods").out
     said = call(*RUN, "--method", "broken")
     assert said.code == 2 and "method 'broken' is unavailable" in said.err
-
-
-def test_listing_one_method_imports_no_other(call: Callable[..., Said], install: Callable[..., Path]) -> None:
-    source = "from suite import register_method\n\n@register_method({0!r}, family='x')\ndef {0}(model, bench): ...\n"
-    install(methods={name: source.format(name) for name in ("asked", "other")})
-    listed = json.loads(call("list", "methods", "asked", "--json").out)
-    assert [(each["name"], each["available"]) for each in listed] == [("asked", True)]
-    assert "outside.asked" in sys.modules and "outside.other" not in sys.modules
-    assert "unknown method 'askd': did you mean 'asked'?" in call("list", "methods", "askd").err
 
 
 def test_plan_tells_what_is_owed(call: Callable[..., Said]) -> None:

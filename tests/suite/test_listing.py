@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from suite import listing, plan, registry, render
+from suite.errors import UsageError
 from suite.listing import Standing
 from suite.records import Record, encode
 
@@ -124,3 +126,15 @@ def test_result_lines_tell_the_cells_of_a_call_apart(make_record: Make, tiny_cel
     assert told([tiny_cell("structured", macs_ratio=0.5, importance="lamp")], 0) == (
         "tiny structured importance=lamp macs_ratio=0.5")  # fmt: skip
     assert told([tiny_cell("zeroes"), tiny_cell("zeroes", seed=1)], 0) == "tiny zeroes share=0.5 seed=0"
+
+
+def test_listing_one_method_imports_no_other(install: Callable[..., Path]) -> None:
+    source = "from suite import register_method\n\n@register_method({0!r}, family='x')\ndef {0}(model, bench): ...\n"
+    install(methods={name: source.format(name) for name in ("asked", "other")} | {"broken": "def broken(:\n"})
+    listed = listing.entries("methods", "asked")
+    assert [(each["name"], each["available"]) for each in listed] == [("asked", True)]
+    assert "outside.asked" in sys.modules and "outside.other" not in sys.modules
+    (broken,) = listing.entries("methods", "outside.broken")
+    assert (broken["available"], broken["family"]) == (False, "")
+    with pytest.raises(UsageError, match=r"unknown method 'askd': did you mean 'asked'\?"):
+        listing.entries("methods", "askd")
