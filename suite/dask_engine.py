@@ -82,9 +82,10 @@ class _Run:
                 failed = Failure(why.status, f"its dense model: {why.reason}", why.known)
                 yield from self._close(step, failed, None)
                 continue
-            if self._nobody_can_do(task):
-                continue
             able = [member for member in self.cluster.members.values() if (task, member) not in self.unfit]
+            if task in self.left or not able:
+                self._leave(task)
+                continue
             member = self.cluster.free(able.__contains__, held=self._folder(step.cell.dense))
             if member is None:
                 waiting.append(step)
@@ -95,15 +96,14 @@ class _Run:
             self.cluster.send(step, member, self._order(step, member), resources=resources)
         self.ready.extendleft(reversed(waiting))
 
-    def _nobody_can_do(self, task: str) -> bool:
-        """Is there no worker that could run the cells of a task? Then they are left, those of other tasks are not."""
-        members = self.cluster.members.values()
-        if task not in self.left and members and all((task, member) in self.unfit for member in members):
-            member = next(reversed(members))
-            self.left[task] = f"no Dask worker can run {task}: {self.unfit[task, member]} (of worker {member.name})"
-            if any(step.cell.task != task for step in self.ready) or self.cluster.running:
-                self.session.progress.say(f"{self.left[task]}; going on with the other tasks")
-        return task in self.left
+    def _leave(self, task: str) -> None:
+        """No worker can run the cells of a task: they are left, those of other tasks are not."""
+        if task in self.left:
+            return
+        member = next(reversed(self.cluster.members.values()))
+        self.left[task] = f"no Dask worker can run {task}: {self.unfit[task, member]} (of worker {member.name})"
+        if any(step.cell.task != task for step in self.ready) or self.cluster.running:
+            self.session.progress.say(f"{self.left[task]}; going on with the other tasks")
 
     def _order(self, step: Step, member: Member) -> Order:
         origin, places, device = _origin(member, self.session), member.welcome.places, self.session.device
