@@ -36,8 +36,9 @@ def l1_three_stage(
     The last step whose accuracy is within `max_drop` of the dense model is marked there.
 
     Where we differ: Li et al. choose each layer's share from a sensitivity scan and prune once; here every layer keeps
-    the same share, reached in equal steps as in Fig. 4a. The report does not give its learning rate; ours restarts from
-    `lr` at each step and falls to zero, because a network that lost seven eighths of its weights is nearly a new one.
+    the same share, reached in equal steps (of Fig. 4a's neither size nor number is said). The paper does not give its
+    learning rate; ours restarts from `lr` at each step and falls to zero, because a network that lost seven eighths of
+    its weights is nearly a new one.
 
     - `channel_ratio`: share of output channels kept at the end, 0 to 1. 22/64 is the paper's target: 65.625 % of the
       channels removed, 11.8 % of VGG16's parameters left; 0.59 leaves its "35 % of the size"; 0.7 halves the MACs and

@@ -29,7 +29,7 @@ def quantize_qat(
 
     How: torchao's PT2E, as in quantize-static, with its rounding modules in place of observers. Activations' ranges
     are moving averages of the smallest and largest values, a hundredth of each batch; weights' ranges are their own at
-    each step. Training is in float32 whatever the hardware: bfloat16 would round a second time. Transposed
+    each step. Training is in float32 whatever the hardware: bfloat16 or TF32 would round a second time. Transposed
     convolutions stay float; `quantized_share` of the curve says how much of the weights became INT8.
 
     Where we differ from the papers: training starts from the trained float network with a small learning rate, and
@@ -48,9 +48,10 @@ def quantize_qat(
     """
     prepared = prepare(model, bench, Scheme(training=True, reduce_range=reduce_range), bench.device)
     trainable = Trainable(prepared)
-    bench.finetune(trainable, epochs=epochs, lr=lr, label="train with rounding")
+    bench.finetune(trainable, epochs=epochs, lr=lr, autocast=False, label="train with rounding")
     trainable.freeze()
-    bench.finetune(trainable, epochs=frozen_epochs, lr=lr / 10, label="train with rounding, ranges frozen")
+    frozen = "train with rounding, ranges frozen"
+    bench.finetune(trainable, epochs=frozen_epochs, lr=lr / 10, autocast=False, label=frozen)
     trainable.eval()
     bench.log(step=0, val=bench.evaluate(trainable))
     return finish(prepared, model, bench, step=1)

@@ -141,7 +141,8 @@ class Match:
         return loss.detach()
 
     def _draw(self, count: int, drawn: torch.Generator, like: torch.Tensor) -> torch.Tensor:
-        return (2 * torch.rand(count, self.latent, 1, 1, generator=drawn) - 1).to(like)
+        latents = 2 * torch.rand(count, self.latent, 1, 1, generator=drawn) - 1
+        return latents.to(like, non_blocking=True)  # else a GPU is waited for twice a step
 
     def _halves(self, model: nn.Module) -> tuple[nn.Module, nn.Module] | None:
         """Generator and discriminator where each can be called by itself."""
@@ -191,7 +192,8 @@ class Match:
         """
         generator, samples = model, split.images
         if self.part == "discriminator":
-            generator = self.opponent.to(split.targets.device)
+            with torch.inference_mode(False):  # moved there, too, it is to be trained
+                generator = self.opponent.to(split.targets.device)
             name = "val" if split is dataset.val else "test" if split is dataset.test else "train"
             samples = self._latents(len(split), LATENT_SEEDS[name]).to(split.targets.device)
         assert split.frames is not None, "the view of an adversarial task keeps the pictures"

@@ -149,6 +149,10 @@ def _found(quantity: Quantity, state: State, group: Sequence[Record]) -> Found:
     chosen = _seeds(group) if quantity.kind == "accuracy" else [_one(group)]
     values = [value for record in chosen if (value := read(quantity, record)) is not None]
     if not values:
+        if quantity.point is not None and any(read_point(quantity, each.curve) is not None for each in chosen):
+            again = command(quantity, profile="full", seed=newest.seed)
+            return Found("missing", again, profile=newest.profile, cells=(newest.cell,),
+                         reason=f"the {newest.profile} profile spends no epoch there")  # fmt: skip
         what = "the logged curve" if quantity.point is not None else "the record"
         return Found("missing", f"{again} --force", profile=newest.profile, cells=(newest.cell,),
                      reason=f"{what} has no {quantity.metric}")  # fmt: skip
@@ -198,7 +202,7 @@ def _interval(quantity: Quantity, record: Record) -> tuple[float | None, float |
 def read(quantity: Quantity, record: Record) -> float | None:
     """The quantity's value in one of its records; None where it has none."""
     if quantity.point is not None:
-        return _logged(quantity, quantity.point, record)
+        return read_point(quantity, trained(record.curve))
     if quantity.form == "mean":
         side = 0 if quantity.metric.startswith("dense_") else 1
         return statistics.fmean(pair[side] for pair in record.samples) if record.samples else None
@@ -218,14 +222,21 @@ def _formed(quantity: Quantity, own: float | None, other: float | None) -> float
     return own / other if other else None
 
 
-def _logged(quantity: Quantity, wanted: Mapping[str, Scalar], record: Record) -> float | None:
+def trained(curve: Sequence[Mapping[str, Scalar]]) -> list[Mapping[str, Scalar]]:
+    """A logged curve from its start, without the levels that got no epoch: they show what the one before left."""
+    return [point for number, point in enumerate(curve) if number == 0 or point.get("epochs") != 0]
+
+
+def read_point(quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]) -> float | None:
+    """The value of the curve's last point that has what the quantity's `point` asks for; None where none has."""
+    wanted = quantity.point or {}
     values = [
         value
-        for point in record.curve
+        for point in curve
         if all(_same(point.get(name), each) for name, each in wanted.items())
         and (value := _number(point.get(quantity.metric))) is not None
     ]
-    first = _number(record.curve[0].get(quantity.metric)) if record.curve else None
+    first = _number(curve[0].get(quantity.metric)) if curve else None
     return _formed(quantity, values[-1], first) if values else None
 
 
@@ -257,14 +268,14 @@ def _logged_series(series: Series, quantity: Quantity, known: Index) -> FilledSe
     record = _one(group)
     again = command(quantity, profile=record.profile, seed=record.seed)
     curve: Sequence[Mapping[str, Scalar]] = record.curve if series.x != EPOCH else epochs(record.trainings)
-    trained = [point for number, point in enumerate(curve) if number == 0 or point.get("epochs") != 0]
-    points = tuple(_points(series, quantity, trained))
+    kept = trained(curve)
+    points = tuple(_points(series, quantity, kept))
     if not points:
         which = "the logged curve" if series.x != EPOCH else "what it trained, epoch by epoch,"
         lacking = Found("missing", f"{again} --force", reason=f"{which} has no {quantity.metric}")
         return FilledSeries(series, (), (lacking,))
     shown = Found(state, again, seeds=1, profile=record.profile, machine=record.machine, cells=(record.cell,))
-    return FilledSeries(series, points, (shown,), len(curve) - len(trained))
+    return FilledSeries(series, points, (shown,), len(curve) - len(kept))
 
 
 def _points(series: Series, quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]) -> Iterator[tuple[float, float]]:

@@ -94,7 +94,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "backend": (TEXT, "eager, compile or onnxruntime: what ran the compressed network"),
     "precision": (TEXT, "Number format of the compressed network's arithmetic: fp32, bf16, fp16 or int8"),
     "cache": (TEXT, "hot: the same network just ran; cold: something else did"),
-    "timing": (TEXT, "On CUDA the clock: wall, device or profiler; empty on the CPU"),
+    "timing": (TEXT, "On CUDA the clock: wall (the host's, of a stream of passes), device, profiler; empty on the CPU"),
     "refresh": (TEXT, "The commands that would complete or refresh the row"),
     "cells": (TEXT, "The cells of the row, one a seed, as SHA-256 of what was asked for"),
 }

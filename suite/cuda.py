@@ -1,7 +1,8 @@
 """What the paired protocol needs on CUDA: the device's own clock, graphs, a flushed L2, and an eye on the GPU's speed.
 
 Two times are told. `wall`: from the first launch until the device is done, by the host's clock; of a small network that
-is mostly the host's own work. `device`: between two CUDA events around the replay of a captured graph, without the
+is mostly the host's own work. The passes of a block follow one another without a wait: a pass in a stream of them, less
+than one that is waited for. `device`: between two CUDA events around the replay of a captured graph, without the
 host's part. Inputs rotate through several buffers. The GPU's state is read between blocks, never beside one: a thread
 that asks the driver meanwhile would hold the interpreter's lock when the next kernel is to be launched.
 
@@ -37,6 +38,8 @@ BUFFERS = 4
 FLUSHED_SIZES = 4
 #: Passes before a capture: the first ones choose kernels and allocate their workspaces.
 WARM_UP_PASSES = 3
+#: What the clock takes to rise, generously: before the row's own seconds begin.
+WAKING_SECONDS = 0.3
 #: Pairs of which a block ran below this share of the reference clock do not count (DESIGN section 7).
 SLOW = 0.75
 #: The reference: the clock that this share of a row's readings does not exceed. The highest one is a moment's boost,
@@ -141,6 +144,18 @@ def full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
+def wake(networks: Sequence[Network | None]) -> None:
+    """Each network's first pass, which loads and chooses kernels for seconds, and a GPU that leaves its idle clock."""
+    import time
+
+    ready = [network for network in networks if network is not None]
+    for network in ready:
+        network.run(1)
+    until = time.perf_counter() + WAKING_SECONDS
+    while time.perf_counter() < until:
+        ready[0].run(1)
+
+
 def timed(network: Network, *, timing: str, cold: bool, capture: bool = True) -> tuple[Network, str | None]:
     """The network with rotating inputs and the clock of a row, its graph captured where the device is timed.
 
@@ -164,7 +179,8 @@ def timed(network: Network, *, timing: str, cold: bool, capture: bool = True) ->
         except RuntimeError as error:  # of many kinds: whatever must not happen while a stream is captured
             torch.cuda.set_stream(before)  # a capture that ends badly may leave its own behind
             torch.cuda.synchronize()
-            missing = f"not captured, eager between events: {(first_line(error) or type(error).__name__)[:160]}"
+            cause = error.__context__ or error  # what the network did, rather than that its capture was ended by it
+            missing = f"not captured, eager between events: {(first_line(cause) or type(cause).__name__)[:160]}"
     flush = flusher(FLUSHED_SIZES * l2_bytes(), network.inputs.device) if cold else None
     clock: Any = None
     if timing == DEVICE:
@@ -213,13 +229,27 @@ def captured(model: Callable[[torch.Tensor], object], buffers: Sequence[torch.Te
     replays: list[Callable[[], object]] = []
     for images, wanted in zip(buffers, expected, strict=True):
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            found = model(images)
+        try:
+            with torch.cuda.graph(graph, pool=pool):
+                found = model(images)
+        except BaseException:
+            _close_capture(pool)
+            raise
         graph.replay()
         torch.cuda.synchronize()
         check_replay(wanted, found)
         replays.append(functools.partial(_replay, graph, (model, images)))
     return replays
+
+
+def _close_capture(pool: Any) -> None:
+    """A capture that ended badly stays open in torch 2.11's allocator, and none could begin after it."""
+    import torch
+
+    device = torch.cuda.current_device()
+    with contextlib.suppress(RuntimeError, AttributeError):  # closed already, or by another name, in other versions
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
 
 
 def _replay(graph: torch.cuda.CUDAGraph, _alive: object) -> None:

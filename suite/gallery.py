@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from suite import pictures
+from suite.cuda import full_float32
 from suite.data import Dataset, Split, batches
 from suite.errors import SuiteError
 
@@ -36,9 +37,10 @@ def write(model: nn.Module, dataset: Dataset, folder: Path) -> list[str]:
         return []
     model.eval()
     originals, restored = [], []
-    for inputs, _ in batches(dataset, chosen(dataset), COUNT):
-        originals += [_picture(image) for image in inputs]
-        restored += [_picture(image) for image in model(inputs).float()]
+    with full_float32():  # as the metrics
+        for inputs, _ in batches(dataset, chosen(dataset), COUNT):
+            originals += [_picture(image) for image in inputs]
+            restored += [_picture(image) for image in model(inputs).float()]
     return [pictures.keep(_webp(picture), folder) for picture in originals + restored]
 
 

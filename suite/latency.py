@@ -152,8 +152,10 @@ def measure(benchmark: Any, networks: Networks, ask: Ask) -> Timing:
     The compressed network's times are pytest-benchmark's own, the dense one's are taken by the same clock in its
     `setup` and `teardown`. Networks with a clock of their own are timed by that, in rounds that pytest-benchmark runs.
     """
-    started = time.perf_counter()
     with torch.inference_mode():
+        if ask.device == "cuda":
+            cuda.wake([networks.dense, networks.compressed, networks.redrawn, networks.eager])
+        started = time.perf_counter()
         if ask.schedule is None:
             schedule = plan(networks, ask, started)
         else:

@@ -297,6 +297,7 @@ def _compress(
     if cell.method == plan.DENSE:
         metrics, training_macs, model, seconds = dense_metrics, start.training_macs, dense, start.training_seconds
         logged: dict[str, Any] = {"curve": start.curve}
+        in_bf16 = has_fast_bf16(device)
     else:
         origin = _origin(cell, dense, places, dataset.sha256, device)
         if cell.base is not None:
@@ -312,7 +313,7 @@ def _compress(
             raise SuiteError(f"{cell.method} returned a network that cannot be used: {fault}")
         ready = replace(ready, objective=bench.objective)
         metrics = bench.metrics | _metrics(model, ready)
-        logged, training_macs = bench.logged, bench.training_macs
+        logged, training_macs, in_bf16 = bench.logged, bench.training_macs, bench.in_bf16
     architecture = artifacts.describe(model, name=task.model, options=task.options, input_shape=task.input_shape)
     if cell.method != plan.DENSE:
         folder = artifact_folder(places.artifacts, cell, dataset.sha256)
@@ -330,7 +331,7 @@ def _compress(
         "notes": {
             "compress_seconds": round(seconds, 1),
             "threads": torch.get_num_threads(),
-            "training_precision": "bf16" if has_fast_bf16(device) else "fp32",
+            "training_precision": "bf16" if in_bf16 else "fp32",
         },
         "architecture": msgspec.to_builtins(architecture),
         "gallery": _gallery(model, ready, places),

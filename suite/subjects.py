@@ -194,8 +194,12 @@ def _on_cuda(networks: Mapping[str, Network], row: Row, notes: dict[str, Any]) -
     from suite import cuda
 
     timed = functools.partial(cuda.timed, timing=str(row.timing), cold=row.cache == "cold")
-    found = {role: timed(network) for role, network in networks.items()}
-    missing = {role: why for role, (_, why) in found.items() if why is not None}
+    found: dict[str, tuple[Network, str | None]] = {}
+    missing: dict[str, str] = {}
+    for role, network in networks.items():
+        found[role] = timed(network, capture=not missing)  # after a failure all are launched call by call anyway
+        if found[role][1] is not None:
+            missing[role] = str(found[role][1])
     notes |= {"graph" if role == "compressed" else f"{role}_graph": why for role, why in missing.items()}
     if missing:
         found = {role: timed(network, capture=False) for role, network in networks.items()}

@@ -104,7 +104,8 @@ def train(
 
     With `checkpoint`, the state is kept there after each epoch, or after as many as make a slow keeping a twentieth of
     the time, and a later call goes on from it to the same weights as an uninterrupted one: shuffling and augmentation
-    of an epoch depend on `seed` and the epoch alone. SuiteError where the loss is not finite.
+    of an epoch depend on `seed` and the epoch alone (on CUDA the same but for rounding, which cuDNN does not repeat).
+    SuiteError where the loss is not finite.
 
     Where the objective has a match, the opponent learns beside the network, in place as well, by Adam at a fixed share
     of the learning rates; Unsupported for a variation's loss, teacher or transform.

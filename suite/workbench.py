@@ -19,7 +19,7 @@ from suite.evaluate import Loss, Objective, evaluate
 from suite.progress import Progress
 from suite.stats import thin
 from suite.tasks import Recipe, Schedule, Task
-from suite.train import Transform, Variation, train
+from suite.train import Transform, Variation, has_fast_bf16, train
 
 
 def kept_channels(channels: int, channel_ratio: float) -> int:
@@ -59,6 +59,7 @@ class Workbench:
         self.trainings: list[history.Trained] = []
         self.metrics: dict[str, float | int | bool | None] = {}
         self.training_macs = 0
+        self._full_precision: list[bool] = []  # of each training
         # an opponent learns beside the network: this one is the workbench's own
         self._objective = replace(objective, match=copy.deepcopy(objective.match))
         self._train, self._val = dataset.train, dataset.val
@@ -131,7 +132,13 @@ class Workbench:
             variation=variation,
         )
         self.training_macs += done.training_macs
+        self._full_precision.append(not variation.autocast)
         self.trainings.append(history.trained(label, recipe.lr, done.curve, self.trainings))
+
+    @property
+    def in_bf16(self) -> bool:
+        """Does what was trained here compute in bfloat16: where the hardware is fast at it, unless asked not to?"""
+        return has_fast_bf16(self.device) and not (self._full_precision and all(self._full_precision))
 
     @property
     def objective(self) -> Objective:

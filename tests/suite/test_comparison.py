@@ -120,6 +120,19 @@ def test_point_of_a_logged_curve_is_found_whatever_the_last_bit_says(fresh: Call
     assert done.figures[0].series[0].points == ((1.0, 0.8), (1 - 0.1 * 6, 0.6), (0.0, 0.4))
 
 
+def test_a_level_that_got_no_epoch_is_no_answer(fresh: Callable[..., Record]) -> None:
+    asked = study(LOGGED)
+    curve = [{"alpha": 1.0, "epochs": 0, "val": 0.9}, {"alpha": 0.4, "epochs": 0, "val": 0.1}]
+    untrained = filled(asked, fresh(curve=curve, profile="quick")).found
+    assert (untrained.value, untrained.state) == (None, "missing")
+    assert untrained.reason == "the quick profile spends no epoch there" and untrained.command.endswith(
+        "--profile full"
+    )
+    assert filled(asked, fresh(curve=[*curve, {"alpha": 0.4, "epochs": 2, "val": 0.7}])).found.value == 0.7
+    start = study(replace(LOGGED, point={"alpha": 1.0}))
+    assert filled(start, fresh(curve=curve)).found.value == 0.9, "the original is where the curve begins"
+
+
 def test_a_curve_over_epochs_goes_through_all_trainings(fresh: Callable[..., Record]) -> None:
     trainings = [Trained("alpha 0.9", 0.01, [(1, 2.0, 0.5), (2, 1.5, 0.6)]), Trained("alpha 0", 0.1, [(3, 1.0, 0.7)])]
     series = Series("ours", logged=replace(LOGGED, point=None), x=EPOCH)

@@ -1,6 +1,8 @@
 """What only a GPU can show: known truths through the whole protocol. Skipped where there is none.
 
-`python -m pytest tests/suite/test_on_cuda.py -v`; a few minutes, on a GPU that does nothing else.
+`python -m pytest tests/suite/test_on_cuda.py -v`; a quarter of an hour, on a GPU that does nothing else. In less: what
+is timed with `-k "not every_method and not compile and not beyond"`, the methods, which need no quiet, with `-n 8 -k
+"every_method or same_network or weights_are_inside"`.
 """
 
 from __future__ import annotations
