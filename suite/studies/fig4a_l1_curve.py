@@ -3,7 +3,8 @@
 from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Study, Table, Target
 
 TASK, METHOD = "vgg16-cifar10", "l1-three-stage"
-PAPER, TARGET = {"channel_ratio": 0.59}, {"channel_ratio": 22 / 64}
+#: Nine steps to the paper's 35 % of the parameters: the sixth leaves just above 50 % of them, as in the paper.
+PAPER, TARGET = {"channel_ratio": 0.59, "steps": 9}, {"channel_ratio": 22 / 64}
 
 STUDY = Study(
     name="fig4a-l1-curve",
@@ -32,7 +33,9 @@ STUDY = Study(
             notes=(
                 "The paper's accuracies are on validation data. Ours of the original and the final networks are on the "
                 "test split, that of the sixth step on validation data.",
-                "Our six steps end at channel_ratio 0.59, the paper's go on after the sixth: it does not say how many.",
+                "The paper goes on after the sixth step and does not say how often, nor how much each one removes. "
+                "Nine equal steps to 0.59 of the channels meet both of its sizes: 53 % of the parameters after the "
+                "sixth, 35 % at the end.",
                 "The last column is the target of the paper's own method, by the standard pipeline.",
             ),
         ),
@@ -44,7 +47,7 @@ STUDY = Study(
             y_label="accuracy on validation data",
             series=(
                 Series(
-                    "six steps to 0.59 of the channels, the paper's 35 %",
+                    "nine steps to 0.59 of the channels, the paper's 35 %",
                     reported=((1.0, 0.92), (0.5, None), (0.35, 0.90)),
                     logged=Quantity(TASK, METHOD, "val", PAPER),
                     x="parameters_left",
@@ -68,17 +71,28 @@ STUDY = Study(
                 "dense": ("fraction", Quantity(TASK, "dense", "top1")),
             },
         ),
+        Finding(
+            "Down to there it stays within the paper's four points, which its own network lost at just above 50 % of "
+            "the parameters: {before} of the validation images before and {after} after the last step.",
+            {
+                "before": ("fraction", Quantity(TASK, METHOD, "val", TARGET, point={"step": 0})),
+                "after": ("fraction", Quantity(TASK, METHOD, "val", TARGET, point={"step": 6})),
+            },
+        ),
     ),
     why=(
-        "The paper gives neither its learning rate nor its epochs after each step. Ours restart from a higher rate and "
-        "fall to zero in each step, and the dense network is trained by a stronger recipe.",
+        "The paper gives neither its learning rate nor its epochs after each step; ours starts each step at 0.05 and "
+        "falls to zero. Its network was trained from 0.1 on a plateau (section 4.1.1) to 92 % of the validation "
+        "images, ours at the full profile by a stronger recipe; at the quick one it is the weaker of the two.",
     ),
     inconsistencies=(
         "To prune 65.625 % of the parameters and to reduce 64 output channels to 22 are two things: a layer that keeps "
         "22 of 64 inputs and of 64 outputs keeps (22/64)^2 = 11.8 % of its weights. 35 % of the parameters is 0.59 of "
         "the channels.",
         "Accuracy fell below the threshold of four points at the sixth step, at just above 50 % of the size; yet the "
-        "final model, at 35 %, is within two points of the original.",
+        "final model, at 35 %, is about two points below the original.",
+        "Section 1 has the procedure stop where the performance drops below a threshold; section 4.1 goes on past its "
+        "own, at the sixth step, to 35 %.",
     ),
     targets=(
         Target("VGG16 dense", Quantity(TASK, "dense", "top1"), "fraction", at_least=0.935),

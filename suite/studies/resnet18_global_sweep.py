@@ -140,8 +140,9 @@ STUDY = Study(
             },
         ),
         Finding(
-            "The larger learning rate makes zeros cheaper, as in the report: without half of its weights model 2 goes "
-            "from {dense_2} to {half_2}, model 1 from {dense} to {half}; without 80 % they have {most_2} and {most}.",
+            "The network of the larger learning rate loses less by zeros, as in the report: without half its weights "
+            "it goes from {dense_2} to {half_2}, model 1 from {dense} to {half}; without 80 % they have {most_2} and "
+            "{most}.",
             {
                 name + tail: ("fraction", _accuracy(task, ratio))
                 for tail, task in (("", MODEL_1), ("_2", MODEL_2))
@@ -152,8 +153,8 @@ STUDY = Study(
     why=(
         "The report gives epochs and learning rates; batch size, schedule, weight decay and augmentation are the "
         "defaults of the repository that it cites, which is a guess.",
-        "Where the weights' sizes spread differently, global pruning hurts at another ratio: that separates the "
-        "report's two models from each other, and ours from both.",
+        "Where the weights' sizes spread differently, global pruning should hurt at another ratio, which may be what "
+        "separates the report's two models; the spread is not measured here.",
         "In the repository that the report cites, the network keeps a max pool after its stem and takes 140 M MACs; "
         "ours has none and takes 555 M.",
         "Times are of another processor; their ratios can be compared.",
