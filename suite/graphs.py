@@ -19,8 +19,11 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from suite import partitions
 from suite.errors import ArtifactError, Unsupported, said
 from suite.layers import Layers, read_layers
+
+partitions.mend()  # here, because whatever quantizes stores a graph of this file's kind
 
 _aten, _decomposed = torch.ops.aten, torch.ops.quantized_decomposed
 #: All that a graph may be made of; in-place operators are read as their functional twins.
