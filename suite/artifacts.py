@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,23 +12,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import graphs, registry
+from suite import graphs, modelfiles, registry
 from suite.errors import ArtifactError, UsageError, said
-from suite.files import open_regular
 from suite.graphs import GraphNetwork
 from suite.layers import Layers, read_layers, resize
-from suite.records import sha256_of, write_atomically
-
-WEIGHTS = "model.safetensors"
-DESCRIPTION = "model.json"
+from suite.records import write_atomically
 
 #: What torch, safetensors and our own code raise where weights and description do not belong together.
 MISFITS = (RuntimeError, AttributeError, LookupError, TypeError, ValueError, OverflowError, safetensors.SafetensorError)
-#: No network that we would rebuild is larger; a hostile description cannot ask for terabytes.
-MOST_PARAMETERS = 2**28
-#: Bytes of a weights file: four for each parameter, as many for buffers and the header; and of a description.
-LONGEST_WEIGHTS = 8 * MOST_PARAMETERS
-LONGEST_DESCRIPTION = 2**26
 
 
 class Architecture(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -67,8 +56,10 @@ def rebuild(architecture: Architecture | Mapping[str, Any], *, seed: int | None 
         raise ArtifactError("the layers of an int8 network do not say how it was quantized: it is made again instead")
     with torch.device("meta"):  # shapes without memory
         size = sum(each.numel() for each in _build(architecture).parameters())
-    if size > MOST_PARAMETERS:
-        raise ArtifactError(f"a network of {size:,} parameters: {MOST_PARAMETERS:,} are the most that is rebuilt")
+    if size > modelfiles.MOST_PARAMETERS:
+        raise ArtifactError(
+            f"a network of {size:,} parameters: {modelfiles.MOST_PARAMETERS:,} are the most that is rebuilt"
+        )
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
@@ -86,11 +77,6 @@ def _read(architecture: Architecture | Mapping[str, Any]) -> Architecture:
         ) from error
 
 
-def rebuildable(architecture: Mapping[str, Any]) -> bool:
-    """Can the network be built, with random weights, from its recorded architecture alone? Not a quantized one."""
-    return bool(architecture.get("precision", "fp32") == "fp32")
-
-
 def _build(architecture: Architecture) -> nn.Module:
     try:
         model: nn.Module = registry.build_model(architecture.model, architecture.options)
@@ -103,12 +89,6 @@ def _build(architecture: Architecture) -> nn.Module:
     for path, (kind, attributes) in architecture.layers.items():
         resize(model, path, kind, attributes)
     return model
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_bytes(model: nn.Module) -> bytes:
@@ -125,59 +105,12 @@ def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapp
     """
     content = weights_bytes(model)
     digest = hashlib.sha256(content).hexdigest()
-    write_atomically(folder / WEIGHTS, content)
+    write_atomically(folder / modelfiles.WEIGHTS, content)
     graph = {"graph": graphs.describe(model)} if isinstance(model, GraphNetwork) else {}
     described = {"sha256": digest, "architecture": msgspec.to_builtins(architecture), **graph}
-    described |= {"description_sha256": description_sha256(described), "facts": dict(facts)}
-    _describe(folder, described)
+    described |= {"description_sha256": modelfiles.description_sha256(described), "facts": dict(facts)}
+    modelfiles.write_description(folder, described)
     return digest
-
-
-def description_sha256(description: Mapping[str, Any]) -> str:
-    """The hash of what a stored network's layers and graph are said to be, beside that of its weights."""
-    return sha256_of([description.get("architecture"), description.get("graph")])
-
-
-def add_facts(folder: Path, more: Mapping[str, Any]) -> None:
-    """Add to what is known of a stored model; its weights stay as they are."""
-    description = facts(folder)
-    assert description is not None, "facts are added to a model that is stored"
-    _describe(folder, description | {"facts": description["facts"] | dict(more)})
-
-
-def _describe(folder: Path, description: Mapping[str, Any]) -> None:
-    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False).encode() + b"\n")
-
-
-def facts(folder: Path) -> dict[str, Any] | None:
-    """What is known of the model stored in `folder`: `sha256`, `architecture`, `facts`; None where none is stored."""
-    path = folder / DESCRIPTION
-    if not path.exists():
-        return None
-    try:
-        return msgspec.json.decode(_content(path, LONGEST_DESCRIPTION), type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged: delete its folder to make it again {said(error)}") from error
-
-
-def is_readable(folder: Path) -> bool:
-    """Do weights lie in `folder` with a description that can be read? What is damaged is made again, as what is not."""
-    try:
-        return (folder / WEIGHTS).is_file() and facts(folder) is not None
-    except ArtifactError:
-        return False
-
-
-def _content(path: Path, longest: int) -> bytes:
-    """The bytes of a file, which may be a stranger's; ArtifactError where it is none, or longer than any of ours."""
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size  # before it takes memory: a sparse file may claim any size
-            if size > longest:
-                raise ArtifactError(f"{path} has {size:,} bytes: {longest:,} are the most that is read")
-            return file.read(longest)
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def load(folder: Path, *, device: str = "cpu") -> nn.Module:
@@ -185,19 +118,19 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
 
     ArtifactError names a missing, damaged or altered file.
     """
-    description = facts(folder)
+    description = modelfiles.facts(folder)
     if description is None:
         raise ArtifactError(f"no model in {folder}")
-    weights = folder / WEIGHTS
-    content = _content(weights, LONGEST_WEIGHTS)
+    weights = folder / modelfiles.WEIGHTS
+    content = modelfiles.content(weights, modelfiles.LONGEST_WEIGHTS)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ArtifactError(
-            f"{weights} is not what {DESCRIPTION} says (hash mismatch); delete its folder to make it again"
+            f"{weights} is not what {modelfiles.DESCRIPTION} says (hash mismatch); delete its folder to make it again"
         )
     try:
         model = restore(description, safetensors.torch.load(content))
     except ArtifactError as error:
-        raise ArtifactError(f"{folder / DESCRIPTION}: {error}") from error
+        raise ArtifactError(f"{folder / modelfiles.DESCRIPTION}: {error}") from error
     except MISFITS as error:
         raise ArtifactError(
             f"{weights} does not fit its description: delete its folder to make it again {said(error)}"
@@ -208,7 +141,7 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
 def restore(description: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
     """The network of a stored description with these weights; ArtifactError, or one of MISFITS, where it is none."""
     stated = description.get("description_sha256")  # models stored before there was one have none
-    if stated is not None and stated != description_sha256(description):
+    if stated is not None and stated != modelfiles.description_sha256(description):
         raise ArtifactError("the description has been changed or damaged (hash mismatch); make it again")
     architecture = _read(description.get("architecture", {}))
     if architecture.precision == "int8":
@@ -240,7 +173,7 @@ def network(folder: Path | None, architecture: Mapping[str, Any] | None) -> tupl
     """The stored network, or one rebuilt with random weights; its (C, H, W); `stored` or `random`."""
     if folder is not None:
         model = load(folder)
-        known = (facts(folder) or {})["architecture"]
+        known = (modelfiles.facts(folder) or {})["architecture"]
     elif architecture is not None:
         model, known = rebuild(architecture, seed=0), architecture
     else:
@@ -251,18 +184,6 @@ def network(folder: Path | None, architecture: Mapping[str, Any] | None) -> tupl
     return model, (channels, height, width), "stored" if folder is not None else "random"
 
 
-def import_model(folder: Path | None, architecture: Mapping[str, Any] | None) -> None:
-    """Import what builds a stored or described network, where that is not ours; nothing is built."""
-    known = (facts(folder) or {}).get("architecture") if folder is not None else architecture
-    if isinstance(known, Mapping) and registry.outside("model", str(known.get("model"))) is not None:
-        registry.import_model(str(known["model"]))
-
-
 def random_input(batch_size: int, shape: tuple[int, int, int]) -> torch.Tensor:
     """Standard normal images (N, C, H, W), the same ones every time."""
     return torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def default_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where models are kept unless `--artifacts` says otherwise: `PRUNEMARK_ARTIFACTS`, else `artifacts/` here."""
-    return Path(environment.get("PRUNEMARK_ARTIFACTS") or "artifacts")

@@ -177,11 +177,11 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from suite import artifacts, conditions, cost, execute, machine
+    from suite import conditions, cost, execute, machine, modelfiles
 
     rows = conditions.standard_rows(options.device, options.rows)
     require_folder(options.results)
-    root = options.artifacts or artifacts.default_root()
+    root = options.artifacts or modelfiles.default_root()
     wanted = _studies_named(options)
     if wanted:
         asked, costly = wanted
@@ -198,22 +198,22 @@ def _plan(options: argparse.Namespace) -> int:
     owed = plan.with_bases(missing, lambda base: execute.newest_model(base, root) is None)
     keys, named = {cell.key for cell in owed}, {cell.key for cell in asked}
     cells = plan.with_bases(asked, lambda base: base.key in keys)
-    trained = cost.trained(cells, root)
+    trained, macs = cost.trained(cells, root), cost.stated(standing.values())
     listed: list[dict[str, Any]] = []
     for cell in owed if options.missing else cells:
         stands = (cell.key, "accuracy", options.device) in standing  # and only its model is not stored here
         other = ended.get(cell.key) or ("stale" if cell.key in known else "owed")
         state = "fresh" if cell.key not in keys else "again" if stands else other
         alone = trained | {cell.dense.key} - {cell.key}  # the dense model is counted once, in the total
-        seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone)
+        seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone, macs)
         listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
                        "base": cell.key not in named})  # fmt: skip
-    training = cost.estimate_seconds(owed, options.device, trained)
+    training = cost.estimate_seconds(owed, options.device, trained, macs)
     kinds = conditions.kinds(options.device, options.kind or ())
     timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root, kinds)]
     timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
     jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)
-    measuring = cost.benchmark_seconds(jobs, options.device)
+    measuring = cost.benchmark_seconds(jobs, options.device, macs)
     if options.json:
         total = {
             "owed": len(owed),
@@ -260,18 +260,18 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[An
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from suite import data, locating, machine
+    from suite import locating, machine
 
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
     require_folder(options.results, there=options.results != RESULTS)
     found, _ = records.read_results(options.results)
     record = locating.locate(options.record, found, machine.identity().slug)
-    from suite import artifacts, execute, run, verify
+    from suite import datafiles, execute, invocation, modelfiles, verify
 
-    root = options.artifacts or artifacts.default_root()
-    places = run.Places(options.data or data.default_root(), root, options.results)
-    session = execute.Session(places, record.device, run.provenance(), Progress())
+    root = options.artifacts or modelfiles.default_root()
+    places = invocation.Places(options.data or datafiles.default_root(), root, options.results)
+    session = execute.Session(places, record.device, invocation.provenance(), Progress())
     verdict = verify.verify(record, found, session, keep=options.keep)
     for fact in verdict.facts:
         session.progress.say(fact)
@@ -339,9 +339,9 @@ def _site(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     cells = cells_of(options)
-    from suite import artifacts, export
+    from suite import export, modelfiles
 
-    root = options.artifacts or artifacts.default_root()
+    root = options.artifacts or modelfiles.default_root()
     done = export.export(cells, options.out, options.format, root=root, force=options.force)
     Progress(silent=options.json).say("\n".join(done.lines))
     print(json.dumps(done.facts) if options.json else done.snippet)
@@ -365,13 +365,13 @@ def _conform(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from suite import data, machine
+    from suite import datafiles, machine
 
-    root = options.data or data.default_root()
+    root = options.data or datafiles.default_root()
     facts = [*machine.doctor(), ("data root", str(root))]
-    for name in data.names():
-        there = data.is_there(name, root)
-        facts.append((f"data {name}", "found" if there else f"missing: {data.how_to_get(name)}"))
+    for name in datafiles.names():
+        there = datafiles.is_there(name, root)
+        facts.append((f"data {name}", "found" if there else f"missing: {datafiles.how_to_get(name)}"))
     width = max(len(name) for name, _ in facts)
     for name, answer in facts:
         print(f"{name:{width}}  {answer}")
@@ -379,8 +379,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _download(options: argparse.Namespace) -> int:
-    from suite import data
+    from suite import datafiles
 
-    registry.lookup("data set", options.name, dict.fromkeys(data.names()), listing="python -m suite doctor")
-    print(data.download(options.name, options.data or data.default_root()))
+    registry.lookup("data set", options.name, dict.fromkeys(datafiles.names()), listing="python -m suite doctor")
+    print(datafiles.download(options.name, options.data or datafiles.default_root()))
     return 0

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 import suite
-from suite import artifacts, complexity, data, plan, registry, run, soundness, sources
+from suite import artifacts, complexity, data, datafiles, plan, registry, run, soundness, sources
 from suite.errors import SuiteError, Unsupported, UsageError
+from suite.invocation import Places
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.registry import Method
-from suite.run import Places, Prepared
+from suite.run import Prepared
 
 PUBLIC = frozenset(f"suite.{name}" for name in (*suite.__all__, "*"))
 
@@ -99,7 +100,7 @@ SOURCE_CASES: Mapping[str, Callable[[Method], str | None]] = {
 
 
 def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> Iterator[Case]:
-    places = Places(data.default_root(), scratch / "artifacts", scratch / "results")
+    places = Places(datafiles.default_root(), scratch / "artifacts", scratch / "results")
     hyperparameters = plan.points(method, "first")[0]
     cell = Cell(task, method.name, hyperparameters, 0, "smoke")
     ready = run.prepare(task, "smoke", places, "cpu")

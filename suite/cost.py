@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from suite import conditions, machine, plan, registry
 from suite.plan import Cell
+from suite.records import Record
 from suite.tasks import Recipe
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 MACS_PER_CORE = 75e9
 MACS_PER_FLOAT32_CORE = 37e9
 MACS_PER_GPU = 30e12
+NOTHING: Mapping[str, int] = MappingProxyType({})
 #: Training images, where the data set need not be there to plan.
 TRAINING_IMAGES = {"cifar10": 47_500, "cifar100": 47_500, "digits": 1_259, "carla": 721, "roadscenes": 720}
 
@@ -35,12 +38,29 @@ def dense_macs(task: str) -> int:
         return complexity.macs(registry.build_model(entry.model, entry.options), entry.input_shape)
 
 
+def stated(found: Iterable[Record]) -> dict[str, int]:
+    """MACs of dense networks, by task, as fresh records have them: what is known there need not be counted by torch."""
+    ok = (record for record in found if record.kind == "accuracy" and record.status == "ok")
+    return {
+        record.task: int(macs)
+        for record in ok
+        if (macs := record.metrics.get("dense_macs")) is not None and plan.is_fresh(record)
+    }
+
+
+def step_macs(task: str, known: Mapping[str, int] = NOTHING) -> int:
+    """MACs of one training step of a task's dense network for one image, an opponent's among them.
+
+    `known` are dense networks' by task; of others, and where there is an opponent, torch is loaded.
+    """
+    if registry.task(task).objective != "generation":
+        return 3 * (known.get(task) or dense_macs(task))
+    return _both_macs(task)
+
+
 @functools.cache
-def step_macs(task: str) -> int:
-    """MACs of one training step of a task's dense network for one image, an opponent's among them; torch is loaded."""
+def _both_macs(task: str) -> int:
     entry = registry.task(task)
-    if entry.objective != "generation":
-        return 3 * dense_macs(task)
     import torch
 
     from suite.adversarial import Match
@@ -63,7 +83,7 @@ def method_epochs(hyperparameters: Mapping[str, Any]) -> float:
     return epochs * (2.0 if str(hyperparameters.get("order", "")).endswith("-first") else 1.0)
 
 
-def training_macs(cell: Cell) -> float:
+def training_macs(cell: Cell, known: Mapping[str, int] = NOTHING) -> float:
     """About how many MACs a cell trains with, its dense model not counted (dense cells: that alone)."""
     task = registry.task(cell.task)
     recipe: Recipe = task.recipes[cell.profile]
@@ -75,7 +95,7 @@ def training_macs(cell: Cell) -> float:
     part = registry.outside("data", task.data)
     stated = part.arguments.get("images") if part is not None else None
     images = recipe.train_images or stated or TRAINING_IMAGES.get(task.data, 50_000)
-    return float(step_macs(cell.task)) * images * epochs
+    return float(step_macs(cell.task, known)) * images * epochs
 
 
 def trained(cells: Iterable[Cell], artifacts: Path) -> frozenset[str]:
@@ -86,14 +106,19 @@ def trained(cells: Iterable[Cell], artifacts: Path) -> frozenset[str]:
     )
 
 
-def estimate_seconds(cells: Iterable[Cell], device: str, have: frozenset[str] = frozenset()) -> float:
-    """Seconds that training takes for these cells and the dense models they start from, those in `have` left out."""
+def estimate_seconds(
+    cells: Iterable[Cell], device: str, have: frozenset[str] = frozenset(), known: Mapping[str, int] = NOTHING
+) -> float:
+    """Seconds that training takes for these cells and the dense models they start from, those in `have` left out.
+
+    `known` are MACs of dense networks by task; torch counts what is not there.
+    """
     wanted = {}
     for cell in cells:
         for each in (cell, cell.dense):
             if each.key not in have:
                 wanted[each.key] = each
-    return sum(training_macs(cell) for cell in wanted.values()) / training_rate(device)
+    return sum(training_macs(cell, known) for cell in wanted.values()) / training_rate(device)
 
 
 def training_rate(device: str) -> float:
@@ -103,11 +128,13 @@ def training_rate(device: str) -> float:
     return (MACS_PER_CORE if machine.bf16_is_fast() else MACS_PER_FLOAT32_CORE) * machine.usable_cores()
 
 
-def benchmark_seconds(jobs: Iterable[Job], device: str) -> float:
-    """Seconds that measuring takes, each row as it will be measured."""
+def benchmark_seconds(jobs: Iterable[Job], device: str, known: Mapping[str, int] = NOTHING) -> float:
+    """Seconds that measuring takes, each row as it will be measured; `known` as for `estimate_seconds`."""
+
+    def macs(task: str) -> int:
+        return (known.get(task) or dense_macs(task)) if device == "cpu" else 0
+
     return sum(
-        conditions.estimate_seconds(
-            [job.row], job.cell.profile, kind=job.kind, macs=dense_macs(job.cell.task) if device == "cpu" else 0
-        )
+        conditions.estimate_seconds([job.row], job.cell.profile, kind=job.kind, macs=macs(job.cell.task))
         for job in jobs
     )

@@ -19,13 +19,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, child, conditions, cuda, data, execute, isolate, machine, pictures, records, run
+from suite import (
+    bench,
+    child,
+    conditions,
+    cuda,
+    datafiles,
+    execute,
+    invocation,
+    isolate,
+    machine,
+    modelfiles,
+    pictures,
+    records,
+)
 from suite.adversarial import OPPONENT
 from suite.errors import ArtifactError, DataError, DeviceError, RecordError, SuiteError, TaskError
+from suite.invocation import Places, Provenance
 from suite.isolate import Failure, Work
 from suite.machine import Machine
 from suite.progress import Progress
-from suite.run import Places, Provenance
 
 #: How often a worker that waits for a step looks whether its answer is still wanted.
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -33,8 +46,8 @@ SECONDS_BETWEEN_LOOKS = 0.5
 #: for up to a minute that a file is not there (`acdirmax`).
 SECONDS_FOR_A_MODEL = 90.0
 #: The files that make a stored model, its opponent's included; the descriptions last, since they say that it is whole.
-FILES = (f"{OPPONENT}/{artifacts.WEIGHTS}", artifacts.WEIGHTS,
-         f"{OPPONENT}/{artifacts.DESCRIPTION}", artifacts.DESCRIPTION)  # fmt: skip
+FILES = (f"{OPPONENT}/{modelfiles.WEIGHTS}", modelfiles.WEIGHTS,
+         f"{OPPONENT}/{modelfiles.DESCRIPTION}", modelfiles.DESCRIPTION)  # fmt: skip
 
 
 class Refused(SuiteError):
@@ -147,7 +160,7 @@ def describe(ask: Ask, dask_worker: Any = None) -> Welcome:
     mounted = Path(os.environ.get("PRUNEMARK_ARTIFACTS") or ask.artifacts)
     shares = (mounted / ask.token).is_file()
     given = os.environ.get("PRUNEMARK_DATA")
-    root = ask.data if not given and ask.data.is_dir() else data.default_root()
+    root = ask.data if not given and ask.data.is_dir() else datafiles.default_root()
     refusal, gpu = None, None
     if ask.suite != fingerprint():
         refusal = "it runs another version of the suite: install there what is installed here"
@@ -162,7 +175,7 @@ def describe(ask: Ask, dask_worker: Any = None) -> Welcome:
     return Welcome(
         suite=fingerprint(),
         machine=machine.identity(),
-        origin=run.provenance(),
+        origin=invocation.provenance(),
         places=Places(root, mounted if shares else own / "artifacts", own / "results"),
         shares=shares,
         host=hashlib.sha256(platform.node().encode()).hexdigest(),
@@ -219,7 +232,7 @@ def _require(order: Order) -> None:
 def _await_models(order: Order) -> None:
     limit = time.monotonic() + SECONDS_FOR_A_MODEL
     for folder in order.needs:
-        while artifacts.facts(order.places.artifacts / folder) is None:
+        while modelfiles.facts(order.places.artifacts / folder) is None:
             if time.monotonic() > limit:
                 raise Refused(f"it does not see the model {folder} in the shared folder")
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -249,7 +262,7 @@ def _step(order: Order, work: Work) -> Answer:
         running.child.kill()
         raise
     found = isolate.outcome(running)
-    folder = run.newest_model(work.step.cell, order.places.artifacts)
+    folder = invocation.newest_model(work.step.cell, order.places.artifacts)
     name = None if folder is None else folder.relative_to(order.places.artifacts).as_posix()
     made = Answer(
         folder=name,
@@ -305,7 +318,7 @@ def _gallery(digests: Iterable[str], folder: Path) -> tuple[bytes, ...]:
 def pack(folder: str, root: Path) -> Parcel:
     """The model stored in `root/folder`, by content; ArtifactError where there is none."""
     files = {name: (root / folder / name).read_bytes() for name in FILES if (root / folder / name).is_file()}
-    if artifacts.DESCRIPTION not in files:
+    if modelfiles.DESCRIPTION not in files:
         raise ArtifactError(f"no model in {root / folder}")
     return Parcel(folder, files)
 

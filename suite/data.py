@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
-from suite import frames, registry, taskfiles
+from suite import datafiles, frames, registry
 from suite.augmentation import AUGMENTATIONS
 from suite.errors import DataError, said
 from suite.frames import Images, Pictures
@@ -97,14 +95,6 @@ class Arrays:
     classes: int
     validation: int
     source: str
-
-
-def default_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where data sets lie unless `--data` says otherwise: `PRUNEMARK_DATA`, else a per-user cache folder."""
-    if environment.get("PRUNEMARK_DATA"):
-        return Path(environment["PRUNEMARK_DATA"])
-    cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "prunemark" / "data"
 
 
 @functools.lru_cache(maxsize=2)
@@ -212,13 +202,10 @@ def stratified(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool
 
 
 #: Where torchvision unpacks each set.
-_FOLDERS = {"cifar10": ("cifar-10-batches-py",), "cifar100": ("cifar-100-python",)}
-
-
 def _cifar(name: str, root: Path) -> Arrays:
     classes = {"cifar10": 10, "cifar100": 100}[name]
     archive = root / f"{name}.npz"
-    folder = root / _FOLDERS[name][0]
+    folder = root / datafiles.FOLDERS[name][0]
     if archive.exists():
         parts = _read_npz(archive)
         source = f"{archive} (npz)"
@@ -250,19 +237,11 @@ def _read_npz(path: Path) -> list[npt.NDArray[np.uint8]]:
         raise DataError(f"{path} is damaged: delete it and fetch it again {said(error)}") from error
 
 
-def _torchvision_class(name: str) -> type:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torchvision import datasets
-    found: type = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    return found
-
-
 def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
     parts: list[npt.NDArray[np.uint8]] = []
     for train in (True, False):
         try:
-            found = _torchvision_class(name)(root, train=train, download=False)
+            found = datafiles.torchvision_class(name)(root, train=train, download=False)
         except Exception as error:  # torchvision raises RuntimeError, pickle errors and more for damaged files
             raise DataError(
                 f"{name} in {root} is damaged: delete it and fetch it again with "
@@ -270,43 +249,6 @@ def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:
             ) from error
         parts += [found.data, np.asarray(found.targets)]
     return parts
-
-
-def is_there(name: str, root: Path) -> bool:
-    """Does the data root hold this data set? Its files are not opened."""
-    part = registry.outside("data", name)
-    if part is not None:
-        return all((root / each).exists() for each in part.files)
-    if name == "carla":
-        return frames.are_there(root)
-    return name in EMBEDDED or any((root / each).exists() for each in (f"{name}.npz", *_FOLDERS.get(name, ())))
-
-
-def how_to_get(name: str) -> str:
-    """What to do for a data set that is missing, in one line."""
-    part = registry.outside("data", name)
-    if part is not None:
-        return part.remedy
-    return frames.REMEDY if name == "carla" else f"python -m suite download {name}"
-
-
-def download(name: str, root: Path) -> str:
-    """Fetch a data set through torchvision (MD5 checked); returns where it lies. DataError where that fails."""
-    if name in EMBEDDED:
-        return f"{name} {EMBEDDED[name]}: nothing to fetch"
-    if name == "carla":
-        raise DataError(f"carla {frames.REMEDY} (under {root})")
-    if registry.outside("data", name) is not None:
-        raise DataError(f"{name} is not fetched by the suite: {how_to_get(name)} (under {root})")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for train in (True, False):
-            _torchvision_class(name)(root, train=train, download=True)
-    except Exception as error:
-        raise DataError(
-            f"{name} could not be fetched: try again, or put {name}.npz into {root} {said(error)}"
-        ) from error
-    return str(root)
 
 
 def _digits(name: str, root: Path) -> Arrays:
@@ -320,15 +262,6 @@ def _digits(name: str, root: Path) -> Arrays:
     labels = digits.target.astype(np.int64)
     test = stratified(labels, len(labels) // 5)
     return Arrays(images[~test], labels[~test], images[test], labels[test], 10, 180, "scikit-learn digits, upsampled")
-
-
-#: Data sets that are always there, and where they come from.
-EMBEDDED = {"digits": "come with scikit-learn", "roadscenes": "are drawn by the suite"}
-
-
-def names() -> tuple[str, ...]:
-    """Every data set: ours, then those of task files."""
-    return tuple(name for kind, name in taskfiles.found().parts if kind == "data")
 
 
 #: How each data set is read: name, data root -> arrays.

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, child, clock, conditions, cost, cuda, isolate, machine, plan, registry, run
+from suite import bench, child, clock, conditions, cost, cuda, isolate, machine, modelfiles, plan, registry
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
 from suite.errors import DataError, UsageError, without_folders
 from suite.files import require_writable
+from suite.invocation import Places, Provenance, blank
+from suite.invocation import newest_model as newest_model
 from suite.plan import Cell
 from suite.progress import Progress, duration
 from suite.records import KINDS, Record, RunFile, read_results
-from suite.run import Places, Provenance
-from suite.run import newest_model as newest_model
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _precision(cell: Cell, root: Path | None) -> str:
     folder = None if root is None else newest_model(cell, root)
     if folder is None:
         return "int8" if registry.method(cell.method).family == QUANTIZATION else "fp32"
-    return str((artifacts.facts(folder) or {}).get("architecture", {}).get("precision", "fp32"))
+    return str((modelfiles.facts(folder) or {}).get("architecture", {}).get("precision", "fp32"))
 
 
 def _worth(row: Row, kind: str) -> bool:
@@ -253,19 +253,21 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
     except DataError as error:  # of cells that have no model; to measure the others takes no data
         if any(subjects.values()):
             session.progress.say(f"{error}; measuring the cells that have a model")
-        yield from _measure_ready(todo, subjects, session)
+        yield from _measure_ready(todo, subjects, session, cost.stated(found))
         raise
-    yield from _measure_ready(todo, subjects, session)
+    yield from _measure_ready(todo, subjects, session, cost.stated(found))
 
 
-def _measure_ready(todo: Iterable[Job], subjects: Mapping[str, Subject | None], session: Session) -> Iterator[Outcome]:
+def _measure_ready(
+    todo: Iterable[Job], subjects: Mapping[str, Subject | None], session: Session, macs: Mapping[str, int]
+) -> Iterator[Outcome]:
     there = {key: subject for key, subject in subjects.items() if subject is not None}
     todo = [job for job in todo if job.cell.key in there]  # what could not be compressed has a record that says why
     if not todo:
         return
     counts = Counter(job.kind for job in todo)
     kinds = ", ".join(_count(number, kind) for kind, number in counts.items())
-    measuring = duration(cost.benchmark_seconds(todo, session.device))
+    measuring = duration(cost.benchmark_seconds(todo, session.device, macs))
     session.progress.say(f"{_count(len(todo), 'row')} to measure ({kinds}): about {measuring}")
     with machine.device_lock(session.device) as waited:
         if waited and not session.force:  # whoever measured before may have measured some of these
@@ -300,7 +302,7 @@ def get_ready(
     missing = [cell for cell in asking if subjects[cell.key] is None]
     if missing:
         have = cost.trained(missing, session.places.artifacts)
-        training = duration(cost.estimate_seconds(missing, session.device, have))
+        training = duration(cost.estimate_seconds(missing, session.device, have, cost.stated(found)))
         session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
         yield from compress(missing, replace(session, force=True), executor)
         subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
@@ -319,7 +321,7 @@ def _recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None
         and record.status == "ok"
         and plan.is_fresh(record)
         and _full(record)
-        and artifacts.rebuildable(record.architecture or {})
+        and modelfiles.rebuildable(record.architecture or {})
     }
 
 
@@ -373,7 +375,7 @@ def cost_record(job: Job, measured: Measurement, session: Session) -> Record:
     """The record of a row that was measured, with the command that measures it."""
     extra = " --rows all" if is_extra(job.row, session.device) else ""
     command = f"python -m suite bench {job.cell.arguments} --device {session.device}{extra}"
-    common = run.blank(job.cell, session.device, session.origin, kind=measured.kind, command=command)
+    common = blank(job.cell, session.device, session.origin, kind=measured.kind, command=command)
     return Record(
         **common,
         status=measured.status,  # type: ignore[arg-type]

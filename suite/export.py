@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import artifacts, backends, execute  # artifacts registers the operators of quantized programs
+from suite import artifacts, backends, execute, modelfiles
 from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError, remedy, said
 from suite.plan import Cell
 from suite.records import write_atomically
@@ -83,7 +83,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     if folder is None:
         raise SuiteError(f"no model of this cell in {root}: python -m suite run {cell.arguments} makes it")
     model = artifacts.load(folder)
-    known = artifacts.facts(folder) or {}
+    known = modelfiles.facts(folder) or {}
     shape: tuple[int, int, int] = tuple(known["architecture"]["input_shape"])
     normalisation = known.get("facts", {}).get("normalisation")  # a model of an earlier version has none
     content, checks = FORMATS[kind](model, shape, _description(cell, known))
@@ -132,7 +132,7 @@ def _description(cell: Cell, known: Mapping[str, Any]) -> dict[str, Any]:
     stored = {name: known[name] for name in ("sha256", "architecture", "graph") if name in known}
     normalisation = known.get("facts", {}).get("normalisation")
     return stored | {
-        "description_sha256": artifacts.description_sha256(stored),
+        "description_sha256": modelfiles.description_sha256(stored),
         "made_by": made,
         **({} if normalisation is None else {NORMALISATION: normalisation}),
     }

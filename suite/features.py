@@ -113,13 +113,13 @@ def frechet(one: tuple[torch.Tensor, torch.Tensor], two: tuple[torch.Tensor, tor
 
 def main() -> int:
     """Train the classifier and write its weights; prints its test accuracy and their hash."""
-    from suite import data
+    from suite import data, datafiles
     from suite.evaluate import OBJECTIVES, evaluate
     from suite.progress import Progress
     from suite.train import train
 
     parser = argparse.ArgumentParser(description="Train the classifier of frechet_small on CIFAR-10.")
-    parser.add_argument("--data", type=Path, default=data.default_root())
+    parser.add_argument("--data", type=Path, default=datafiles.default_root())
     parser.add_argument("--out", type=Path, default=Path("features.safetensors"))
     options = parser.parse_args()
     found = data.load("cifar10", options.data, "cpu")

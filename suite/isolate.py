@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from suite import artifacts, child, data, machine, registry, run
+from suite import child, datafiles, invocation, machine, modelfiles, registry
 from suite.child import Child, ChildFailed
 from suite.errors import DataError, RecordError, SuiteError, TaskError
+from suite.invocation import Places, Provenance
 from suite.plan import DENSE, Cell
 from suite.progress import Progress, Relay, Replay
 from suite.records import Record
 from suite.registry import BASE
-from suite.run import Places, Provenance
 
 #: Seconds that a cell, or the training of a dense model, may take unless `--timeout` says otherwise: ten times and more
 #: what the longest honest one was seen or is planned to take (quick: an hour, full: two days on two cores).
@@ -30,7 +28,7 @@ IMPORTED: Mapping[str, str] = {
 }
 
 #: What torch imports at the first optimizer and at the first count of MACs, 800 modules: 3.5 s of CPU in every child.
-NEEDED = ("suite.isolate", "torch._dynamo")
+NEEDED = ("suite.isolate", "suite.run", "torch._dynamo")
 
 registry.quiet_torchao()  # here, because the children's server imports this file, and torchao after it
 
@@ -167,7 +165,7 @@ def steps(cells: Sequence[Cell], root: Path) -> list[Step]:
     made = {cell.key for cell in cells}
     found = []
     for cell in cells:
-        if cell.dense.key not in made and run.newest_model(cell.dense, root) is None:
+        if cell.dense.key not in made and invocation.newest_model(cell.dense, root) is None:
             found.append(Step(cell.dense, trains_only=True))
             made.add(cell.dense.key)
         found.append(Step(cell))
@@ -187,15 +185,17 @@ def _before(step: Step) -> list[Cell]:
 def _require_data(todo: Sequence[Step], places: Places, device: str) -> None:
     """DataError where the data of a step are missing: now, and not after hours of the steps before it."""
     for name in dict.fromkeys(registry.task(step.cell.task).data for step in todo):
-        if not data.is_there(name, places.data):
+        if not datafiles.is_there(name, places.data):
+            from suite import data  # and torch, which whoever waits for cells does without
+
             data.load(name, places.data, device)  # which says what is missing, and how to get it
 
 
 def failed_record(cell: Cell, why: Failure, places: Places, device: str, origin: Provenance) -> Record:
     """The accuracy record of a cell whose process came to no result."""
-    common = run.blank(cell, device, origin, kind="accuracy", command=run.command_of(cell, device))
-    folder = run.newest_model(cell.dense, places.artifacts)
-    dense = {} if folder is None else artifacts.facts(folder) or {}
+    common = invocation.blank(cell, device, origin, kind="accuracy", command=invocation.command_of(cell, device))
+    folder = invocation.newest_model(cell.dense, places.artifacts)
+    dense = {} if folder is None else modelfiles.facts(folder) or {}
     return Record(
         **common,
         **why.known,
@@ -207,7 +207,7 @@ def failed_record(cell: Cell, why: Failure, places: Places, device: str, origin:
 
 
 def _is_stored(cell: Cell, places: Places) -> bool:
-    return run.newest_model(cell, places.artifacts) is not None
+    return invocation.newest_model(cell, places.artifacts) is not None
 
 
 def begin(work: Work, limit: float, progress: Progress) -> Running:
@@ -243,6 +243,10 @@ def outcome(ended: Running) -> Record | Failure | None:
 
 def _work(tell: Callable[[Any], None], work: Work) -> Record | Halt | None:
     """Do one step; what a method prints and the traceback of its failure go to standard error."""
+    import torch
+
+    from suite import run
+
     cell, progress = work.step.cell, Relay(tell)
     if work.threads is not None:
         torch.set_num_threads(work.threads)
@@ -259,5 +263,5 @@ def _work(tell: Callable[[Any], None], work: Work) -> Record | Halt | None:
     except Exception as error:
         traceback.print_exc()
         status, _ = child.failure(error)
-        raise ChildFailed(status, run.one_line(error)) from error
+        raise ChildFailed(status, invocation.one_line(error)) from error
     return None

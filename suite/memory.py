@@ -132,10 +132,10 @@ def _warm_up(ask: Ask) -> None:
     """Bring in what any network brings in: the thread pool, and the libraries' code for each kind of layer."""
     import torch
 
-    from suite import artifacts
+    from suite import modelfiles
 
     torch.set_num_threads(ask.threads)
-    artifacts.import_model(ask.folder, ask.architecture)  # and what a model's own package imports with it
+    modelfiles.import_model(ask.folder, ask.architecture)  # and what a model's own package imports with it
     dtype = _dtype(ask)
     inputs = torch.randn(2, 3, 16, 16).to(ask.device, dtype).contiguous(memory_format=torch.channels_last)
     model = warm_up_network().to(ask.device, dtype).to(memory_format=torch.channels_last)

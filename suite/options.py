@@ -146,9 +146,9 @@ def _methods_that_take(settings: Mapping[str, str]) -> list[Method]:
 
 
 def _data_is_there(task: str, options: argparse.Namespace) -> bool:
-    from suite import data
+    from suite import datafiles
 
-    return data.is_there(registry.task(task).data, options.data or data.default_root())
+    return datafiles.is_there(registry.task(task).data, options.data or datafiles.default_root())
 
 
 def require_folder(results: Path, *, there: bool = False, option: str = " (--results)") -> None:
@@ -164,20 +164,20 @@ def require_folder(results: Path, *, there: bool = False, option: str = " (--res
 
 
 def session_of(options: argparse.Namespace) -> Session:
-    from suite import artifacts, data, execute, machine, run
+    from suite import datafiles, execute, invocation, machine, modelfiles
 
     if not execute.executor_called(options.executor).address or options.device not in machine.DEVICES:
         machine.require_device(options.device)  # where workers measure, it is theirs that counts
     if options.data is not None and not options.data.is_dir():
         raise UsageError(f"no such folder: {options.data} (--data)")
     require_folder(options.results)
-    places = run.Places(
-        options.data or data.default_root(), options.artifacts or artifacts.default_root(), options.results
+    places = invocation.Places(
+        options.data or datafiles.default_root(), options.artifacts or modelfiles.default_root(), options.results
     )
     return execute.Session(
         places,
         options.device,
-        run.provenance(),
+        invocation.provenance(),
         Progress(),
         force=options.force,
         kinds=tuple(options.kind or ()),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
-import secrets
 import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -20,34 +18,35 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite import artifacts, complexity, data, files, gallery, machine, parts, pictures, plan, registry, soundness
+from suite import (
+    artifacts,
+    complexity,
+    data,
+    files,
+    gallery,
+    modelfiles,
+    parts,
+    pictures,
+    plan,
+    registry,
+    soundness,
+)
 from suite.adversarial import OPPONENT
 from suite.child import is_out_of_memory
 from suite.data import Dataset
-from suite.errors import ArtifactError, DataError, RecordError, SuiteError, TaskError, Unsupported, without_folders
+from suite.errors import ArtifactError, DataError, RecordError, SuiteError, TaskError, Unsupported
 from suite.evaluate import Objective, evaluate
 from suite.graphs import GraphNetwork
+from suite.invocation import Places, Provenance, artifact_folder, blank, command_of, one_line
 from suite.plan import Cell
 from suite.progress import Progress
-from suite.records import Record, now
+from suite.records import Record
 from suite.registry import Method
 from suite.tasks import Recipe, Task
 from suite.train import has_fast_bf16, train
 from suite.workbench import Workbench
 
 TRAINING_STATE = "training.pt"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where data sets are read, models kept and records written."""
-
-    data: Path
-    artifacts: Path
-    results: Path
-
-    def absolute(self) -> Places:
-        return Places(self.data.absolute(), self.artifacts.absolute(), self.results.absolute())
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,6 @@ class Dense:
     curve: list[dict[str, Any]]
     training_macs: int
     training_seconds: float
-
-
-def artifact_folder(root: Path, cell: Cell, data_sha256: str) -> Path:
-    """The folder of a cell's model: another one for each freshness and data set, so a stale model is never taken."""
-    return root / cell.task / cell.method / f"{cell.key[:12]}-{str(cell.freshness)[:8]}-{data_sha256[:8]}"
-
-
-def newest_model(cell: Cell, root: Path) -> Path | None:
-    """The folder of a cell's model, trained on whatever version of the data is there (or on any, where none is)."""
-    kind = f"{cell.key[:12]}-{str(cell.freshness)[:8]}-*"
-    folders = (root / cell.task / cell.method).glob(kind)
-    stored = [folder for folder in sorted(folders) if artifacts.is_readable(folder)]
-    return max(stored, key=lambda folder: (folder / artifacts.DESCRIPTION).stat().st_mtime_ns, default=None)
 
 
 @dataclass(frozen=True)
@@ -138,9 +124,9 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
     task, dataset = ready.task, ready.dataset
     folder = artifact_folder(places.artifacts, cell.dense, dataset.sha256)
     try:
-        stored = artifacts.facts(folder)
+        stored = modelfiles.facts(folder)
         if stored is not None:
-            if artifacts.sha256_file(folder / artifacts.WEIGHTS) != stored["sha256"]:
+            if modelfiles.sha256_file(folder / modelfiles.WEIGHTS) != stored["sha256"]:
                 raise ArtifactError("its weights are not what their hash says")
             facing(ready, folder, device)  # a dense model without its opponent is none
             return Dense(folder, stored["sha256"], **stored["facts"]["training"])
@@ -176,76 +162,6 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
     return Dense(folder, digest, **training)
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """What every record of one run has in common."""
-
-    machine: str
-    run: str
-    versions: dict[str, str]
-    git_commit: str | None
-    git_dirty: bool | None
-
-
-def provenance() -> Provenance:
-    """Who measures: this machine, a new run name, versions, and the commit of the code where it is a checkout."""
-    started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    commit, dirty = _git()
-    return Provenance(
-        machine=machine.identity().slug,
-        run=f"{started}-{secrets.token_hex(3)}",
-        versions=machine.versions(),
-        git_commit=commit,
-        git_dirty=dirty,
-    )
-
-
-def _git() -> tuple[str | None, bool | None]:
-    """Commit of the checkout, and whether code in it differs; (None, None) for an installed copy."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None, None
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--", "suite", "methods", "models"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-    return commit.stdout.strip(), bool(changed.stdout.strip())
-
-
-def blank(cell: Cell, device: str, origin: Provenance, *, kind: str, command: str) -> dict[str, Any]:
-    """The fields that do not depend on what is measured; the rest of a `Record` comes on top."""
-    return {
-        "kind": kind,
-        "task": cell.task,
-        "method": cell.method,
-        "hyperparameters": dict(cell.hyperparameters),
-        "seed": cell.seed,
-        "profile": cell.profile,
-        "device": device,
-        "cell": cell.key,
-        "freshness": cell.freshness or "",
-        "created": now(),
-        "machine": origin.machine,
-        "run": origin.run,
-        "command": command,
-        "versions": origin.versions,
-        "git_commit": origin.git_commit,
-        "git_dirty": origin.git_dirty,
-    }
-
-
-def command_of(cell: Cell, device: str) -> str:
-    """The command that makes a cell's accuracy record."""
-    return f"python -m suite run {cell.arguments}" + ("" if device == "cpu" else f" --device {device}")
-
-
 def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progress: Progress) -> Record:
     """Train the dense model if need be, compress, evaluate on the test split, keep the artifact: an accuracy record.
 
@@ -277,13 +193,6 @@ def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progre
         if not isinstance(error, SuiteError):
             traceback.print_exc()  # the author of a method needs it; the record gets the last line
         return Record(**common, status="error", reason=one_line(error))
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as a record's reason."""
-    kind = "" if isinstance(error, SuiteError) else f"{type(error).__name__}: "
-    text = without_folders(str(error)).encode("utf-8", "backslashreplace").decode()
-    return kind + (" ".join(text.split())[:300] or "no message")
 
 
 def _compress(
@@ -374,7 +283,7 @@ def _origin(cell: Cell, dense: nn.Module, places: Places, data_sha256: str, devi
         return copy.deepcopy(dense)
     named = f"its base {cell.hyperparameters[registry.BASE]}"
     folder = artifact_folder(places.artifacts, cell.base, data_sha256)
-    if artifacts.facts(folder) is None:
+    if modelfiles.facts(folder) is None:
         if any(folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*")):  # of another version of the data
             raise ArtifactError(f"{named} was made from other data: python -m suite run {cell.base.arguments} --force")
         raise Unsupported(f"{named} has no model: its own record says why")
@@ -386,10 +295,10 @@ def _origin(cell: Cell, dense: nn.Module, places: Places, data_sha256: str, devi
 
 def _dense_metrics(dense: nn.Module, start: Dense, ready: Prepared) -> dict[str, Any]:
     """The dense model's metrics: read off its test data once, then kept beside its weights for every other cell."""
-    known = (artifacts.facts(start.folder) or {})["facts"].get("metrics")
+    known = (modelfiles.facts(start.folder) or {})["facts"].get("metrics")
     if known is None:
         known = _metrics(dense, ready)
-        artifacts.add_facts(start.folder, {"metrics": known})
+        modelfiles.add_facts(start.folder, {"metrics": known})
     return dict(known)
 
 

@@ -15,7 +15,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite import artifacts, bench, complexity, cost, execute, leaderboard, machine, memory, plan, registry, run
+from suite import (
+    artifacts,
+    bench,
+    complexity,
+    cost,
+    execute,
+    leaderboard,
+    machine,
+    memory,
+    modelfiles,
+    plan,
+    registry,
+    run,
+)
 from suite.bench import Measurement, Row, Subject
 from suite.errors import ArtifactError, DeviceError, RecordError, SuiteError, UsageError
 from suite.evaluate import evaluate
@@ -179,9 +192,9 @@ def _stored_model(record: Record, cell: Cell, session: Session) -> Path | None:
     own, dense = (execute.newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
     if own is None or dense is None or record.checkpoint_sha256 is None:
         return None
-    if (artifacts.facts(dense) or {}).get("sha256") != record.checkpoint_sha256:
+    if (modelfiles.facts(dense) or {}).get("sha256") != record.checkpoint_sha256:
         return None
-    data = ((artifacts.facts(own) or {}).get("facts") or {}).get("data_sha256")
+    data = ((modelfiles.facts(own) or {}).get("facts") or {}).get("data_sha256")
     return own if data in (None, record.data_sha256) else None
 
 
@@ -208,7 +221,7 @@ def _metrics_of(record: Record) -> dict[str, Any]:
 def _lend_dense(record: Record, cell: Cell, source: Path, into: Path) -> None:
     """Copy the dense model, if it is the record's own, so that it need not be trained again."""
     dense = execute.newest_model(cell.dense, source)
-    if dense is not None and (artifacts.facts(dense) or {}).get("sha256") == record.checkpoint_sha256:
+    if dense is not None and (modelfiles.facts(dense) or {}).get("sha256") == record.checkpoint_sha256:
         shutil.copytree(dense, into / dense.relative_to(source))
 
 
@@ -220,7 +233,7 @@ def _verify_cost(record: Record, cell: Cell, found: Sequence[Record], session: S
     subject = _subject(cell, found, session)
     kind = record.kind
     job = Job(cell, row, kind)
-    seconds = cost.benchmark_seconds([job], record.device)
+    seconds = cost.benchmark_seconds([job], record.device, cost.stated(found))
     session.progress.say(f"measuring {refer(record)} again, about {duration(seconds)}")
     with machine.device_lock(record.device):
         measured = bench.measure(subject, row, profile=record.profile, device=record.device, kind=kind)
@@ -256,7 +269,7 @@ def _subject(cell: Cell, found: Sequence[Record], session: Session) -> Subject:
     shapes = {
         each.cell: each.architecture
         for each in found
-        if each.kind == "accuracy" and each.status == "ok" and artifacts.rebuildable(each.architecture or {})
+        if each.kind == "accuracy" and each.status == "ok" and modelfiles.rebuildable(each.architecture or {})
     }
     own, dense = (execute.newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
     subject = Subject(cell.key, own, dense, shapes.get(cell.key), shapes.get(cell.dense.key))

@@ -208,10 +208,10 @@ def tiny_task(tiny_package: Path) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def tiny_ready(tiny_task: Any) -> Any:
     """The data of `tiny`, its smoke recipe, and its objective."""
-    from suite import run
+    from suite import invocation, run
 
     nowhere = Path("/nowhere")
-    return run.prepare("tiny", "smoke", run.Places(nowhere, nowhere, nowhere), "cpu")
+    return run.prepare("tiny", "smoke", invocation.Places(nowhere, nowhere, nowhere), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -227,18 +227,18 @@ def tiny_cell(tiny_task: Any) -> Callable[..., plan.Cell]:
 @pytest.fixture(scope="module")
 def places(tiny_task: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Folders of a test module; the dense model of `tiny`, once trained, stays there."""
-    from suite import run
+    from suite import invocation
 
     root = tmp_path_factory.mktemp("places")
-    return run.Places(root / "data", root / "artifacts", root / "results")
+    return invocation.Places(root / "data", root / "artifacts", root / "results")
 
 
 @pytest.fixture(scope="session")
 def origin() -> Any:
     """Who measures: this machine, in one run."""
-    from suite import run
+    from suite import invocation
 
-    return run.provenance()
+    return invocation.provenance()
 
 
 @pytest.fixture

@@ -179,8 +179,8 @@ from suite import data, execute, plan, registry, run
 from suite.progress import Progress
 if __name__ == "__main__":
     folder, executor, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    places = run.Places(data.default_root(), folder / "artifacts", folder / "results")
-    session = execute.Session(places, "cpu", run.provenance(), Progress(silent=True))
+    places = invocation.Places(datafiles.default_root(), folder / "artifacts", folder / "results")
+    session = execute.Session(places, "cpu", invocation.provenance(), Progress(silent=True))
     method = registry.method("global-unstructured")
     settings = [method.complete({"sparsity": (each + 1) / (count + 2), "epochs": 0}) for each in range(count + 1)]
     first, *others = [plan.Cell("vgg16-digits", method.name, each, 0, "smoke") for each in settings]

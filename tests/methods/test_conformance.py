@@ -11,9 +11,9 @@ import torch
 
 from suite import artifacts, conformance, plan, registry, run, soundness
 from suite.errors import Unsupported
+from suite.invocation import Places
 from suite.plan import Cell
 from suite.progress import Progress
-from suite.run import Places
 
 METHODS = sorted(registry.catalogue().methods)
 STAND_INS = [name for name, task in registry.tasks().items() if task.embedded and name != "vgg16-digits"]

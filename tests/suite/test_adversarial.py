@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import fx, nn
 
-from suite import artifacts, complexity, data, plan, registry, run, taskfiles
+from suite import artifacts, complexity, data, datafiles, invocation, modelfiles, plan, registry, run, taskfiles
 from suite.adversarial import METRIC, OPPONENT
 from suite.data import Dataset
 from suite.errors import Unsupported
 from suite.evaluate import OBJECTIVES, evaluate
+from suite.invocation import Places
 from suite.progress import Progress
-from suite.run import Places, Prepared
+from suite.run import Prepared
 from suite.train import train
 from suite.workbench import Workbench
 
@@ -29,7 +30,7 @@ def ready(part: str = "both", *, images: int | None = 64, **recipe: Any) -> Prep
     """A DCGAN of an eighth of its width on digits, with the part of it that is compressed."""
     digits = registry.task("dcgan-digits")
     task = replace(digits, options={**digits.options, "part": part}, input_shape=SHAPES[part])
-    plain = data.load("digits", data.default_root(), "cpu")
+    plain = data.load("digits", datafiles.default_root(), "cpu")
     asked = replace(digits.recipes["smoke"], train_images=images, eval_images=64, **recipe)
     objective = OBJECTIVES["generation"].of(task)
     assert objective.match is not None
@@ -159,12 +160,12 @@ def test_cell_keeps_the_opponent_beside_its_model_and_starts_from_the_dense_one(
     assert record.status == "ok", record.reason
     metrics: dict[str, Any] = dict(record.metrics)
     assert metrics["macs"] < 0.4 * metrics["dense_macs"] and metrics[METRIC] > 0
-    folder = run.artifact_folder(places.artifacts, cell, str(record.data_sha256))
-    dense = run.artifact_folder(places.artifacts, cell.dense, str(record.data_sha256))
+    folder = invocation.artifact_folder(places.artifacts, cell, str(record.data_sha256))
+    dense = invocation.artifact_folder(places.artifacts, cell.dense, str(record.data_sha256))
     stored: list[nn.Module] = [artifacts.load(each / OPPONENT) for each in (dense, folder)]
     assert [complexity.parameters(each) for each in stored] == [11_241, 11_241]
     assert not torch.equal(*(next(each.parameters()) for each in stored))  # type: ignore[arg-type]
-    (dense / OPPONENT / artifacts.WEIGHTS).unlink()
+    (dense / OPPONENT / modelfiles.WEIGHTS).unlink()
     again = run.run_cell(cell, places, "cpu", origin, QUIET)
     assert again.status == "ok" and again.checkpoint_sha256 == record.checkpoint_sha256, "trained again, to the same"
     assert dict(again.metrics) == metrics

@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import artifacts, graphs
-from suite.artifacts import DESCRIPTION, WEIGHTS
+from suite import artifacts, graphs, modelfiles
 from suite.errors import ArtifactError
+from suite.modelfiles import DESCRIPTION, WEIGHTS
 
 OPTIONS = {"classes": 10, "width": 0.0625}
 
@@ -60,7 +60,7 @@ def test_loaded_model_is_bit_equal_to_the_saved_one(
     with torch.inference_mode():
         assert torch.equal(loaded(images), model(images))
     assert digest == hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
-    known = artifacts.facts(tmp_path)
+    known = modelfiles.facts(tmp_path)
     assert known is not None and known["sha256"] == digest and known["facts"] == {"note": 1}
 
 
@@ -72,14 +72,14 @@ def test_saving_does_not_change_the_model(tiny_model: nn.Module, tmp_path: Path)
 
 
 def test_where_nothing_is_stored_nothing_is_known(tmp_path: Path) -> None:
-    assert artifacts.facts(tmp_path) is None
+    assert modelfiles.facts(tmp_path) is None
     with pytest.raises(ArtifactError, match="no model in"):
         artifacts.load(tmp_path)
 
 
 def test_weights_without_a_description_are_no_model(stored: Path) -> None:
     (stored / DESCRIPTION).unlink()  # a process that died between the two
-    assert artifacts.facts(stored) is None
+    assert modelfiles.facts(stored) is None
 
 
 # ------------------------------------------------------------------------------------------------------------- damaged
@@ -95,9 +95,9 @@ def test_one_changed_byte_of_the_weights_is_refused_by_name(stored: Path, at: in
 
 
 def test_missing_weights_are_named(stored: Path) -> None:
-    assert artifacts.is_readable(stored)
+    assert modelfiles.is_readable(stored)
     (stored / WEIGHTS).unlink()
-    assert not artifacts.is_readable(stored), "it is made again where it is needed"
+    assert not modelfiles.is_readable(stored), "it is made again where it is needed"
     with pytest.raises(ArtifactError, match=r"stored/model\.safetensors cannot be read: No such file"):
         artifacts.load(stored)
 
@@ -127,7 +127,7 @@ def test_changed_description_is_refused_unless_only_its_spaces_are(stored: Path,
 def alter(stored: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     plain = json.loads((stored / DESCRIPTION).read_bytes())
     change(plain)
-    plain["description_sha256"] = artifacts.description_sha256(plain)  # as whoever means harm would
+    plain["description_sha256"] = modelfiles.description_sha256(plain)  # as whoever means harm would
     (stored / DESCRIPTION).write_text(json.dumps(plain))
 
 
@@ -216,7 +216,7 @@ def test_loading_never_unpickles(stored: Path, tmp_path: Path, save: Callable[[A
         whole = (stored / name).read_bytes()
         save(Payload(tmp_path / "ran"), stored / name)
         if name == WEIGHTS:
-            alter(stored, lambda plain: plain.update(sha256=artifacts.sha256_file(stored / WEIGHTS)))
+            alter(stored, lambda plain: plain.update(sha256=modelfiles.sha256_file(stored / WEIGHTS)))
         with pytest.raises(ArtifactError, match=r"model.safetensors does not fit|model.json is damaged"):
             artifacts.load(stored)
         (stored / name).write_bytes(whole)
@@ -350,7 +350,7 @@ def test_recorded_architecture_of_a_quantized_network_is_that_of_the_float_one(
 ) -> None:
     own, plain = (artifacts.msgspec.to_builtins(describe(model)) for model in (quantized, tiny_model))
     assert own == plain | {"precision": "int8"}, "layers and no graph; a float network says nothing of precision"
-    assert artifacts.rebuildable(plain) and not artifacts.rebuildable(own)
+    assert modelfiles.rebuildable(plain) and not modelfiles.rebuildable(own)
     with pytest.raises(ArtifactError, match="it is made again instead"):
         artifacts.rebuild(own, seed=0)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from suite import artifacts, cli, execute, isolate, plan, registry, run
+from suite import artifacts, cli, execute, invocation, isolate, modelfiles, plan, registry
 from suite.errors import UsageError
 from suite.execute import Session
 from suite.options import cells_of
@@ -111,7 +111,7 @@ def test_freshness_depends_on_the_bases_file() -> None:
 
 
 BASED = '''
-from suite import register_method
+from suite import invocation, modelfiles, register_method
 
 
 @register_method("one", family="quantization", points=[{{"base": "{base}"}}])
@@ -139,7 +139,7 @@ def test_method_that_is_its_own_base_is_unavailable(install: Callable[..., Path]
 
 @pytest.fixture
 def session(places: Any, results_dir: Path) -> Session:
-    return Session(replace(places, results=results_dir), "cpu", run.provenance(), QUIET)
+    return Session(replace(places, results=results_dir), "cpu", invocation.provenance(), QUIET)
 
 
 def test_base_is_run_first_and_named(session: Session, tiny_cell: Callable[..., Cell]) -> None:
@@ -179,7 +179,7 @@ def test_base_whose_weights_are_gone_is_made_again(session: Session, tiny_cell: 
     list(execute.compress([cell.base], session))
     folder = execute.newest_model(cell.base, session.places.artifacts)
     assert folder is not None
-    (folder / artifacts.WEIGHTS).unlink()
+    (folder / modelfiles.WEIGHTS).unlink()
     done = [outcome.record for outcome in execute.compress([cell], session)]
     assert [(record.hyperparameters["share"], record.status) for record in done] == [(0.2, "ok"), (0.7, "ok")]
 
@@ -206,9 +206,9 @@ def test_base_made_from_other_data_is_named_and_tried_again(session: Session, ti
 
 
 def test_quantized_network_is_compressed_no_further(tiny_task: Any, tmp_path: Path, results_dir: Path) -> None:
-    places = run.Places(tmp_path, tmp_path / "artifacts", results_dir)
+    places = invocation.Places(tmp_path, tmp_path / "artifacts", results_dir)
     cell = Cell("tiny", "l1-three-stage", complete("l1-three-stage", base="quantize-dynamic"), 0, "smoke")
-    done = [o.record for o in execute.compress([cell], Session(places, "cpu", run.provenance(), QUIET))]
+    done = [o.record for o in execute.compress([cell], Session(places, "cpu", invocation.provenance(), QUIET))]
     assert [record.status for record in done] == ["ok", "unsupported"]
     assert done[1].reason == "its base quantize-dynamic computes in INT8: prune first and quantize last"
 

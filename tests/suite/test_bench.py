@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import artifacts, bench, conditions, machine, registry
+from suite import artifacts, bench, conditions, machine, modelfiles, registry
 from suite.bench import Row, Subject
 from suite.errors import UsageError
 
@@ -70,7 +70,7 @@ def test_stored_networks_are_measured_from_their_folders(tmp_path: Path) -> None
     found = smoke(Subject("x", compressed=tmp_path, dense=tmp_path), Row(4, 1, cache="cold"))
     assert found.status == "ok" and 0.7 < float(found.metrics["speedup"] or 0) < 1.4
     assert "weights" not in found.notes and "value_blind_speedup" not in found.notes
-    (tmp_path / artifacts.WEIGHTS).write_bytes(b"damaged")
+    (tmp_path / modelfiles.WEIGHTS).write_bytes(b"damaged")
     for kind in ("latency", "memory"):
         damaged = smoke(Subject("x", compressed=tmp_path, dense=tmp_path), kind=kind)
         assert damaged.status == "error" and "hash mismatch" in str(damaged.reason) and damaged.metrics == {}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from suite import conditions, cost, execute, machine, registry
+from suite import conditions, cost, execute, machine, plan, registry
 from suite.bench import Row
 from suite.plan import Cell
+from suite.records import Record
 
 VGG16_MACS = 313_201_664
 
@@ -80,3 +87,22 @@ def test_training_images_that_planning_assumes_are_those_that_data_sets_have() -
 
     assert len(data.load("digits", Path("/nowhere"), "cpu").train) == cost.TRAINING_IMAGES["digits"]
     assert cost.TRAINING_IMAGES["cifar10"] == 50_000 - 2_500
+
+
+def test_whoever_waits_for_cells_loads_no_torch() -> None:
+    code = """if True:
+        import sys
+        from suite import cost, execute, options, plan
+        cell = plan.Cell("vgg16-digits", "global-unstructured", {"epochs": 40}, 0, "quick")
+        assert cost.estimate_seconds([cell], "cpu", known={"vgg16-digits": 10**6}) > 0
+        print("torch" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+
+
+def test_macs_are_those_of_fresh_records(make_record: Callable[..., Record], tiny_task: Any) -> None:
+    macs = {"top1": 0.5, "dense_macs": 7}
+    fresh = {"freshness": plan.current_freshness("tiny", "zeroes"), "metrics": macs}
+    assert cost.stated([make_record(**fresh)]) == {"tiny": 7}
+    assert cost.stated([make_record(metrics=macs), make_record(**fresh | {"status": "error", "reason": "x"})]) == {}

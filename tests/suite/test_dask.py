@@ -25,7 +25,7 @@ from suite.plan import Cell
 from suite.progress import Progress
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'prunemark[dask]'")
-from suite import dask_cluster, dask_worker  # after the skip: what follows needs no Dask to be imported
+from suite import dask_cluster, dask_worker, invocation
 
 #: Seconds; on an idle machine everything waited for here takes a few.
 PATIENCE = 120
@@ -111,7 +111,7 @@ def session(places: Any, results_dir: Path, tmp_path: Path) -> Callable[..., Ses
 
     def call(**changes: Any) -> Session:
         fresh = replace(places, results=results_dir, artifacts=tmp_path / "artifacts")
-        given = {"places": fresh, "device": "cpu", "progress": Heard(), "origin": run.provenance()}
+        given = {"places": fresh, "device": "cpu", "progress": Heard(), "origin": invocation.provenance()}
         return Session(**given | changes)
 
     return call

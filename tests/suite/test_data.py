@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from suite import data
+from suite import data, datafiles
 from suite.errors import DataError
 from suite.tasks import Recipe
 
@@ -34,7 +34,7 @@ def arrays(*, classes: int = 10, train: int = 200, test: int = 50) -> Arrays:
 
 def write_torchvision(root: Path, name: str, found: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that torchvision unpacks, with its own checksums replaced by those of these files."""
-    cls: Any = data._torchvision_class(name)
+    cls: Any = datafiles.torchvision_class(name)
     folder = root / cls.base_folder
     folder.mkdir(parents=True)
     key = "labels" if name == "cifar10" else "fine_labels"
@@ -78,7 +78,7 @@ def test_npz_and_torchvision_give_the_same_data(
     (tmp_path / "npz").mkdir()
     np.savez_compressed(tmp_path / "npz" / f"{name}.npz", **found)
     write_torchvision(tmp_path / "torchvision", name, found, monkeypatch)
-    assert data.is_there(name, tmp_path / "npz") and data.is_there(name, tmp_path / "torchvision")
+    assert datafiles.is_there(name, tmp_path / "npz") and datafiles.is_there(name, tmp_path / "torchvision")
     one, two = (data.load(name, tmp_path / each, "cpu") for each in ("npz", "torchvision"))
     assert one.sha256 == two.sha256
     assert one.source != two.source
@@ -109,7 +109,7 @@ def test_source_names_the_file_but_no_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_missing_set_names_both_ways_to_get_it(tmp_path: Path, name: str) -> None:
-    assert not data.is_there(name, tmp_path)
+    assert not datafiles.is_there(name, tmp_path)
     with pytest.raises(DataError) as caught:
         data.load(name, tmp_path, "cpu")
     message = str(caught.value)
@@ -199,17 +199,17 @@ def test_damaged_bytes_are_data_errors_or_harmless(tmp_path: Path) -> None:
 def test_download_that_fails_is_a_data_error_with_the_other_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data._torchvision_class("cifar10"), "url", "http://127.0.0.1:9/cifar.tar.gz")
+    monkeypatch.setattr(datafiles.torchvision_class("cifar10"), "url", "http://127.0.0.1:9/cifar.tar.gz")
     with pytest.raises(DataError, match=r"cifar10 could not be fetched.*put cifar10.npz into"):
-        data.download("cifar10", tmp_path)
-    for name in data.EMBEDDED:
-        assert "nothing to fetch" in data.download(name, tmp_path)
+        datafiles.download("cifar10", tmp_path)
+    for name in datafiles.EMBEDDED:
+        assert "nothing to fetch" in datafiles.download(name, tmp_path)
 
 
 def test_data_root_is_the_variable_else_a_cache_folder() -> None:
-    assert data.default_root({"PRUNEMARK_DATA": "/d"}) == Path("/d")
-    assert data.default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/prunemark/data")
-    assert data.default_root({}) == Path.home() / ".cache/prunemark/data"
+    assert datafiles.default_root({"PRUNEMARK_DATA": "/d"}) == Path("/d")
+    assert datafiles.default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/prunemark/data")
+    assert datafiles.default_root({}) == Path.home() / ".cache/prunemark/data"
 
 
 # -------------------------------------------------------------------------------------------------------------- splits
@@ -244,7 +244,7 @@ def test_split_takes_each_training_image_once(tmp_path: Path) -> None:
 
 def test_digits_need_no_file() -> None:
     nowhere = Path("/nowhere")
-    assert data.is_there("digits", nowhere)
+    assert datafiles.is_there("digits", nowhere)
     dataset = data.load("digits", nowhere, "cpu")
     assert len(dataset.train) + len(dataset.val) + len(dataset.test) == 1797
     assert abs(len(dataset.test) - 359) <= 5 and abs(len(dataset.val) - 180) <= 5

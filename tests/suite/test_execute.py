@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import bench, conditions, energy, execute, machine, plan, records, run
+from suite import bench, conditions, energy, execute, invocation, machine, plan, records
 from suite.bench import Row
 from suite.errors import DataError, DeviceError, UsageError
 from suite.execute import Outcome, Session
@@ -30,7 +30,7 @@ def session(places: Any, results_dir: Path) -> Start:
 
     def call(**changes: Any) -> Session:
         asked = {"places": replace(places, results=results_dir), "device": "cpu", "progress": QUIET} | changes
-        return Session(origin=run.provenance(), **asked)
+        return Session(origin=invocation.provenance(), **asked)
 
     return call
 

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 import suite
-from suite import artifacts, execute, export
+from suite import artifacts, execute, export, modelfiles
 from suite.errors import ArtifactError, SuiteError, UsageError
 from suite.execute import Session
 from suite.plan import Cell
@@ -48,7 +48,7 @@ def test_printed_lines_load_the_file_and_it_computes_the_same(
 ) -> None:
     file, dataset = tmp_path / f"it's a model.{kind}", tiny_ready.dataset
     done = export.export([cell], file, kind, root=places.artifacts)
-    assert done.size_bytes == file.stat().st_size and done.sha256 == artifacts.sha256_file(file)
+    assert done.size_bytes == file.stat().st_size and done.sha256 == modelfiles.sha256_file(file)
     assert done.checks and done.precision == "fp32" and len(done.snippet.splitlines()) == 5
     code = f"{done.snippet}\nprint([[float(value) for value in row] for row in outputs])"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

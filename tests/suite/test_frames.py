@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from suite import data
+from suite import data, datafiles
 from suite.errors import DataError
 from suite.tasks import Recipe
 
@@ -29,7 +29,7 @@ def write_frames(root: Path, *, train: int = 6, val: int = 2, test: int = 3, hei
 
 def test_frames_are_read_by_name_and_shown_in_their_middle(tmp_path: Path) -> None:
     write_frames(tmp_path)
-    assert data.is_there("carla", tmp_path)
+    assert datafiles.is_there("carla", tmp_path)
     dataset = data.load("carla", tmp_path, "cpu")
     assert [len(part) for part in (dataset.train, dataset.val, dataset.test)] == [6, 2, 3]
     assert dataset.source == "CARLA frames, 11 PNG files of 27x16 pixels" and dataset.classes == 0
@@ -91,8 +91,8 @@ def test_one_pixel_of_a_frame_makes_other_data(tmp_path: Path) -> None:
 
 
 def test_missing_frames_name_the_folders_their_size_and_the_way_without(tmp_path: Path) -> None:
-    assert not data.is_there("carla", tmp_path)
-    for call in (lambda: data.load("carla", tmp_path, "cpu"), lambda: data.download("carla", tmp_path)):
+    assert not datafiles.is_there("carla", tmp_path)
+    for call in (lambda: data.load("carla", tmp_path, "cpu"), lambda: datafiles.download("carla", tmp_path)):
         with pytest.raises(DataError) as caught:
             call()
         message = str(caught.value)
@@ -102,7 +102,7 @@ def test_missing_frames_name_the_folders_their_size_and_the_way_without(tmp_path
 
 def test_a_part_without_frames_is_named(tmp_path: Path) -> None:
     write_frames(tmp_path, val=0)
-    assert not data.is_there("carla", tmp_path)
+    assert not datafiles.is_there("carla", tmp_path)
     with pytest.raises(DataError, match=r"carla is not in .*carla/val"):
         data.load("carla", tmp_path, "cpu")
 

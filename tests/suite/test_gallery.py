@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from suite import data, gallery, pictures, plan, registry, run
+from suite import data, gallery, invocation, pictures, plan, registry, run
 from suite.data import Dataset
 from suite.errors import RecordError
 from suite.progress import Progress
@@ -24,7 +24,7 @@ from suite.tasks import Recipe, Task
 
 TASK = '''
 """An autoencoder of a second."""
-from suite import Recipe, Task, register_task
+from suite import Recipe, Task, invocation, register_task
 
 SMOKE = Recipe(epochs=1, batch_size=4, lr=0.01, augmentation=("window", "flip"), train_images=8, eval_images=10)
 
@@ -127,10 +127,10 @@ def test_outputs_beyond_the_range_are_clamped(dataset: Dataset, tmp_path: Path) 
 
 
 def test_record_of_a_reconstruction_cell_names_its_pictures(
-    root: Path, install: Callable[..., Path], origin: run.Provenance
+    root: Path, install: Callable[..., Path], origin: invocation.Provenance
 ) -> None:
     install(tasks={"tiny_autoencoder": TASK})
-    places = run.Places(root / "data", root / "artifacts", root / "results")
+    places = invocation.Places(root / "data", root / "artifacts", root / "results")
     for method in ("dense", "global-unstructured"):
         cell = plan.Cell("tiny-autoencoder", method, registry.method(method).complete({}), 0, "smoke")
         record = run.run_cell(cell, places, "cpu", origin, Progress(silent=True))

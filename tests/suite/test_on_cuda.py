@@ -25,12 +25,12 @@ from suite import (
     data,
     energy,
     execute,
+    invocation,
     latency,
     memory,
     plan,
     profiling,
     registry,
-    run,
     stats,
 )
 from suite.bench import Row, Subject
@@ -230,7 +230,7 @@ def test_cell_is_trained_compressed_and_measured_on_cuda(
     tiny_cell: Callable[..., plan.Cell], places: Any, results_dir: Path, tmp_path: Path
 ) -> None:
     there = replace(places, results=results_dir, artifacts=tmp_path / "artifacts")
-    session = execute.Session(there, "cuda", run.provenance(), QUIET)
+    session = execute.Session(there, "cuda", invocation.provenance(), QUIET)
     found = [
         each.record
         for each in execute.benchmark([tiny_cell("zeroes", finetune=True)], [Row(4, 1, timing="wall")], session)
@@ -253,7 +253,7 @@ def test_every_method_works_on_cuda(method: str, places: Any, results_dir: Path,
         which="first",
     )
     there = replace(places, results=results_dir, artifacts=tmp_path / "artifacts")
-    session = execute.Session(there, "cuda", run.provenance(), QUIET)
+    session = execute.Session(there, "cuda", invocation.provenance(), QUIET)
     found = [each.record for each in execute.compress([cell], session)][-1]
     assert (found.method, found.status, found.reason) == (method, "ok", None)
 

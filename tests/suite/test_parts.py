@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from suite import data, registry, run
+from suite import data, datafiles, invocation, registry, run
 from suite.errors import DataError, SuiteError, TaskError
 
 Install = Callable[..., Path]
@@ -29,7 +29,7 @@ def prepare(install: Install, own_task: str, tmp_path: Path) -> Callable[..., ru
         install(tasks={"theirs": own_task.replace(old, new, 1) if old else own_task})
         np.savez(tmp_path / "theirs.npz", x=images(30, 4, 4, 2) if x is None else x)
         data.load.cache_clear()
-        return run.prepare("theirs", "smoke", run.Places(tmp_path, tmp_path, tmp_path), "cpu")
+        return run.prepare("theirs", "smoke", invocation.Places(tmp_path, tmp_path, tmp_path), "cpu")
 
     return call
 
@@ -82,14 +82,14 @@ def test_fault_is_one_line_that_names_the_file_and_the_remedy(
 
 def test_missing_file_is_named_with_its_authors_remedy(install: Install, own_task: str, tmp_path: Path) -> None:
     install(tasks={"theirs": own_task})
-    assert not data.is_there("their-data", tmp_path) and "their-data" in data.names()
-    places = run.Places(tmp_path, tmp_path, tmp_path)
+    assert not datafiles.is_there("their-data", tmp_path) and "their-data" in datafiles.names()
+    places = invocation.Places(tmp_path, tmp_path, tmp_path)
     with pytest.raises(DataError, match=r"theirs\.npz missing; ask them for theirs\.npz"):
         run.prepare("theirs", "smoke", places, "cpu")
     with pytest.raises(DataError, match="ask them"):
-        data.download("their-data", tmp_path)
+        datafiles.download("their-data", tmp_path)
     (tmp_path / "theirs.npz").touch()
-    assert data.is_there("their-data", tmp_path)
+    assert datafiles.is_there("their-data", tmp_path)
 
 
 def test_network_of_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from suite import artifacts, complexity, evaluate, plan, records, run
+from suite import artifacts, complexity, evaluate, invocation, modelfiles, plan, records, run
 from suite.errors import DataError, RecordError
+from suite.invocation import Places
 from suite.plan import Cell
 from suite.progress import Progress
 from suite.records import Record
-from suite.run import Places
 
 QUIET = Progress(silent=True)
 METRICS = ("top1", "top5", "parameters", "nonzero_parameters", "macs", "size_bytes", "size_bytes_compressed")
 
 
 @pytest.fixture
-def measure(places: Places, origin: run.Provenance, tiny_cell: Callable[..., Cell]) -> Callable[..., Record]:
+def measure(places: Places, origin: invocation.Provenance, tiny_cell: Callable[..., Cell]) -> Callable[..., Record]:
     """`measure(method, hyperparameter=value, ...)`: the record of a smoke cell of `tiny`."""
 
     def call(method: str, *, seed: int = 0, at: Places = places, **hyperparameters: Any) -> Record:
@@ -35,7 +35,7 @@ def measure(places: Places, origin: run.Provenance, tiny_cell: Callable[..., Cel
 
 def folder_of(record: Record, places: Places) -> Path:
     cell = Cell(record.task, record.method, record.hyperparameters, record.seed, record.profile)
-    return run.artifact_folder(places.artifacts, cell, str(record.data_sha256))
+    return invocation.artifact_folder(places.artifacts, cell, str(record.data_sha256))
 
 
 # ----------------------------------------------------------------------------------------- networks of no use to others
@@ -76,16 +76,16 @@ def test_a_method_that_changes_the_directory_loses_no_model(
     monkeypatch.chdir(places.results.parent)
     relative = replace(places, artifacts=places.artifacts.relative_to(places.results.parent))
     record = measure("spoils", how="moves", at=relative)
-    assert record.status == "ok" and artifacts.is_readable(folder_of(record, places))
+    assert record.status == "ok" and modelfiles.is_readable(folder_of(record, places))
 
 
 def test_a_damaged_description_is_a_model_that_is_not_there(measure: Callable[..., Record], places: Places) -> None:
     record = measure("zeroes", share=0.25, seed=5)
     folder = folder_of(record, places)
     cell = Cell(record.task, record.method, record.hyperparameters, record.seed, record.profile)
-    assert run.newest_model(cell, places.artifacts) == folder
-    (folder / artifacts.DESCRIPTION).write_text("garbage")
-    assert run.newest_model(cell, places.artifacts) is None
+    assert invocation.newest_model(cell, places.artifacts) == folder
+    (folder / modelfiles.DESCRIPTION).write_text("garbage")
+    assert invocation.newest_model(cell, places.artifacts) is None
 
 
 # ------------------------------------------------------------------------------------------------------------ a record
@@ -139,10 +139,10 @@ def test_methods_of_one_seed_start_from_one_checkpoint_that_is_trained_once(
     measure: Callable[..., Record], places: Places
 ) -> None:
     dense = measure("dense")
-    weights = folder_of(dense, places) / artifacts.WEIGHTS
+    weights = folder_of(dense, places) / modelfiles.WEIGHTS
     written = weights.stat().st_mtime_ns
     others = [measure("zeroes"), measure("zeroes", share=0.25)]
-    assert {record.checkpoint_sha256 for record in [dense, *others]} == {artifacts.sha256_file(weights)}
+    assert {record.checkpoint_sha256 for record in [dense, *others]} == {modelfiles.sha256_file(weights)}
     assert weights.stat().st_mtime_ns == written
     assert {record.metrics["dense_top1"] for record in others} == {dense.metrics["top1"]}
     assert not (weights.parent / run.TRAINING_STATE).exists(), "the state of the training is cleared away"
@@ -175,12 +175,12 @@ def test_failing_method_is_a_record_with_a_reason_of_one_line(
     assert (record.status, record.reason) == (status, reason)
     assert record.metrics == {} and record.checkpoint_sha256
     assert records.decode(records.encode(record)).reason == record.reason
-    assert artifacts.facts(folder_of(record, places)) is None
+    assert modelfiles.facts(folder_of(record, places)) is None
 
 
 FAILING = '''
 import torch
-from suite import SuiteError, Unsupported, register_method
+from suite import SuiteError, Unsupported, invocation, modelfiles, register_method
 
 
 @register_method("fails", family="unstructured pruning")
@@ -249,7 +249,7 @@ def test_method_gets_a_copy_of_its_own(install: Callable[..., Path], measure: Ca
     assert measure("zeroes").metrics == before.metrics
 
 
-def test_missing_data_is_no_fault_of_the_cell(places: Places, origin: run.Provenance) -> None:
+def test_missing_data_is_no_fault_of_the_cell(places: Places, origin: invocation.Provenance) -> None:
     with pytest.raises(DataError, match="cifar10 is not in"):
         run.run_cell(Cell("vgg16-cifar10", "dense", {}, 0, "smoke"), places, "cpu", origin, QUIET)
 
@@ -278,7 +278,7 @@ def test_damaged_dense_model_is_trained_again_to_the_same_weights(
 ) -> None:  # fmt: skip
     before = measure("dense")
     folder = folder_of(before, places)
-    weights, description = folder / artifacts.WEIGHTS, folder / artifacts.DESCRIPTION
+    weights, description = folder / modelfiles.WEIGHTS, folder / modelfiles.DESCRIPTION
     if damage == "weights":
         weights.write_bytes(weights.read_bytes()[:-8])
     elif damage == "description":
@@ -331,11 +331,11 @@ def test_changed_code_or_data_means_another_folder(
     tiny_cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = tiny_cell("zeroes")
-    one = run.artifact_folder(tmp_path, cell, "a" * 64)
-    assert run.artifact_folder(tmp_path, cell, "b" * 64) != one
-    assert run.artifact_folder(tmp_path, tiny_cell("zeroes", seed=1), "a" * 64) != one
+    one = invocation.artifact_folder(tmp_path, cell, "a" * 64)
+    assert invocation.artifact_folder(tmp_path, cell, "b" * 64) != one
+    assert invocation.artifact_folder(tmp_path, tiny_cell("zeroes", seed=1), "a" * 64) != one
     monkeypatch.setattr(plan, "current_freshness", lambda task, method, base=None: "f" * 64)
-    assert run.artifact_folder(tmp_path, cell, "a" * 64) != one
+    assert invocation.artifact_folder(tmp_path, cell, "a" * 64) != one
 
 
 def test_seeding_covers_every_source_of_random_numbers() -> None:
@@ -348,6 +348,6 @@ def test_seeding_covers_every_source_of_random_numbers() -> None:
     assert drawn() == drawn()
 
 
-def test_runs_have_names_of_their_own(origin: run.Provenance) -> None:
-    assert run.provenance().run != origin.run
-    assert run.provenance().machine == origin.machine
+def test_runs_have_names_of_their_own(origin: invocation.Provenance) -> None:
+    assert invocation.provenance().run != origin.run
+    assert invocation.provenance().machine == origin.machine

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from suite import cost, data, frames, scenes
+from suite import cost, data, datafiles, frames, scenes
 from suite.evaluate import OBJECTIVES, evaluate
 
 #: Of the first eight scenes; another value is another data set, whose results share no rank with older ones.
@@ -63,7 +63,7 @@ def test_a_blurred_scene_looks_worse_and_a_coarser_one_worse_still(drawn: np.nda
 
 def test_roadscenes_are_there_without_a_file_in_three_parts_that_share_none() -> None:
     nowhere = Path("/nowhere")
-    assert data.is_there("roadscenes", nowhere)
+    assert datafiles.is_there("roadscenes", nowhere)
     dataset = data.load("roadscenes", nowhere, "cpu")
     assert {part: len(getattr(dataset, part)) for part in frames.PARTS} == frames.SCENES
     assert len(dataset.train) == cost.TRAINING_IMAGES["roadscenes"]

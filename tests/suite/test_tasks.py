@@ -107,14 +107,14 @@ def test_stand_ins_train_in_seconds_from_the_command_line(run_cli: Callable[...,
 
 @pytest.mark.parametrize("name", ["resnet18-digits", "googlenet-digits"])
 def test_stand_in_can_learn_a_batch_by_heart(name: str) -> None:
-    from suite import data, run
+    from suite import data, datafiles, run
     from suite.evaluate import OBJECTIVES
     from suite.progress import Progress
     from suite.train import train
 
     task = registry.task(name)
     recipe = replace(task.recipes["smoke"], epochs=20, train_images=64, eval_images=8, augmentation=())
-    dataset = data.load("digits", data.default_root(), "cpu").capped(recipe)
+    dataset = data.load("digits", datafiles.default_root(), "cpu").capped(recipe)
     run.seed_everything(0)
     model = registry.build_model(task.model, task.options)
     done = train(model, dataset, recipe, OBJECTIVES[task.objective], seed=0, progress=Progress(silent=True), label=name)
