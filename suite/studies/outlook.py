@@ -95,13 +95,15 @@ STUDY = Study(
             },
         ),
         Finding(
-            "Which half of the DCGAN is pruned seems to matter. The original's distance of {dense} would have "
-            "come down to {on} by training on; pruned and trained for as long the generator alone leaves {generator}, "
-            "both at once {both}, the discriminator alone {discriminator}: a full generator against a teacher of an "
-            "eighth of the size comes off worst. All of this by the method structured.",
+            "Which half of the DCGAN is pruned seems to matter. The original's distance of {dense} would have come "
+            "down to {on} by training on; pruned and trained for as long the generator alone leaves {generator}, both "
+            "at once {both}, the discriminator alone {discriminator}: a full generator against a teacher of an eighth "
+            "of the size comes off worst. All of this by the method structured; by branches the discriminator alone "
+            "leaves {branch}.",
             {
                 "dense": ("number", Quantity("dcgan-cifar10", "dense", "frechet_small")),
                 "on": ("number", Quantity(*TRAINED_ON[:2], "frechet_small", TRAINED_ON[2])),
+                "branch": ("number", Quantity("dcgan-cifar10+discriminator", METHOD, "frechet_small", RATIO)),
                 **{
                     name: ("number", Quantity(task, "structured", "frechet_small", RATIO))
                     for name, task in (("both", "dcgan-cifar10"), ("generator", "dcgan-cifar10+generator"),
