@@ -177,7 +177,7 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from suite import conditions, cost, execute, machine, modelfiles
+    from suite import conditions, cost, execute, invocation, machine, modelfiles
 
     rows = conditions.standard_rows(options.device, options.rows)
     require_folder(options.results)
@@ -195,7 +195,7 @@ def _plan(options: argparse.Namespace) -> int:
     ended = {record.cell: record.status for record in tried if record.status != "ok" and plan.is_fresh(record)}
     missing = [cell for cell in asked if (cell.key, "accuracy", options.device) not in standing]
     # as a run does it: the bases whose models are not stored come first, each once
-    owed = plan.with_bases(missing, lambda base: execute.newest_model(base, root) is None)
+    owed = plan.with_bases(missing, lambda base: invocation.newest_model(base, root) is None)
     keys, named = {cell.key for cell in owed}, {cell.key for cell in asked}
     cells = plan.with_bases(asked, lambda base: base.key in keys)
     trained, macs = cost.trained(cells, root), cost.stated(standing.values())

@@ -26,9 +26,13 @@ NOTHING: Mapping[str, int] = MappingProxyType({})
 TRAINING_IMAGES = {"cifar10": 47_500, "cifar100": 47_500, "digits": 1_259, "carla": 721, "roadscenes": 720}
 
 
+def dense_macs(task: str, known: Mapping[str, int] = NOTHING) -> int:
+    """MACs of a task's dense network for one sample; torch is loaded where it is not among the `known`."""
+    return known.get(task) or _counted_macs(task)
+
+
 @functools.cache
-def dense_macs(task: str) -> int:
-    """MACs of a task's dense network for one sample; torch is loaded."""
+def _counted_macs(task: str) -> int:
     import torch
 
     from suite import complexity
@@ -54,7 +58,7 @@ def step_macs(task: str, known: Mapping[str, int] = NOTHING) -> int:
     `known` are dense networks' by task; of others, and where there is an opponent, torch is loaded.
     """
     if registry.task(task).objective != "generation":
-        return 3 * (known.get(task) or dense_macs(task))
+        return 3 * dense_macs(task, known)
     return _both_macs(task)
 
 
@@ -130,11 +134,9 @@ def training_rate(device: str) -> float:
 
 def benchmark_seconds(jobs: Iterable[Job], device: str, known: Mapping[str, int] = NOTHING) -> float:
     """Seconds that measuring takes, each row as it will be measured; `known` as for `estimate_seconds`."""
-
-    def macs(task: str) -> int:
-        return (known.get(task) or dense_macs(task)) if device == "cpu" else 0
-
     return sum(
-        conditions.estimate_seconds([job.row], job.cell.profile, kind=job.kind, macs=macs(job.cell.task))
+        conditions.estimate_seconds(
+            [job.row], job.cell.profile, kind=job.kind, macs=dense_macs(job.cell.task, known) if device == "cpu" else 0
+        )
         for job in jobs
     )

@@ -20,23 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suite import (
-    conditions,
-    dask_worker,
-    execute,
-    invocation,
-    isolate,
-    machine,
-    modelfiles,
-    pictures,
-    records,
-)
+from suite import conditions, dask_worker, execute, isolate, machine, modelfiles, pictures, records
 from suite.bench import Measurement, Row, Subject
 from suite.dask_cluster import TRIES, Cluster, Ended, Member
 from suite.dask_worker import Answer, Order
 from suite.errors import DataError, DeviceError, RecordError
 from suite.execute import Job, Outcome, Rows, Session
-from suite.invocation import Provenance
+from suite.invocation import Provenance, newest_model, one_line
 from suite.isolate import Failure, Step, Work
 from suite.plan import DENSE, Cell
 from suite.records import Record
@@ -138,7 +128,7 @@ class _Run:
     def _folder(self, cell: Cell) -> str | None:
         """Where a cell's model lies, below the folder of all models."""
         if cell.key not in self.stored:
-            folder = invocation.newest_model(cell, self.root)
+            folder = newest_model(cell, self.root)
             self.stored[cell.key] = _below(folder, self.root)
         return self.stored[cell.key]
 
@@ -155,7 +145,7 @@ class _Run:
             yield from self._close(step, Failure("error", deaths_said(member), {}), member)
         elif answer is None:
             assert ended.error is not None
-            yield from self._close(step, Failure("error", invocation.one_line(ended.error), {}), member)
+            yield from self._close(step, Failure("error", one_line(ended.error), {}), member)
         elif answer.refusal is not None:
             self.ready.appendleft(step)
             if answer.of_task:
@@ -286,7 +276,7 @@ def _measured(
         return None
     if answer is not None and answer.record is not None:
         return records.decode(answer.record)
-    reason = invocation.one_line(ended.error) if ended.error is not None else deaths_said(member)
+    reason = one_line(ended.error) if ended.error is not None else deaths_said(member)
     failed = Measurement(job.kind, job.row.conditions, "error", reason, {}, [], {})
     return execute.cost_record(job, failed, replace(session, origin=_origin(member, session)))
 

@@ -19,23 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from suite import (
-    bench,
-    child,
-    conditions,
-    cuda,
-    datafiles,
-    execute,
-    invocation,
-    isolate,
-    machine,
-    modelfiles,
-    pictures,
-    records,
-)
+from suite import bench, child, conditions, cuda, datafiles, execute, isolate, machine, modelfiles, pictures, records
 from suite.adversarial import OPPONENT
 from suite.errors import ArtifactError, DataError, DeviceError, RecordError, SuiteError, TaskError
-from suite.invocation import Places, Provenance
+from suite.invocation import Places, Provenance, newest_model, provenance
 from suite.isolate import Failure, Work
 from suite.machine import Machine
 from suite.progress import Progress
@@ -175,7 +162,7 @@ def describe(ask: Ask, dask_worker: Any = None) -> Welcome:
     return Welcome(
         suite=fingerprint(),
         machine=machine.identity(),
-        origin=invocation.provenance(),
+        origin=provenance(),
         places=Places(root, mounted if shares else own / "artifacts", own / "results"),
         shares=shares,
         host=hashlib.sha256(platform.node().encode()).hexdigest(),
@@ -262,7 +249,7 @@ def _step(order: Order, work: Work) -> Answer:
         running.child.kill()
         raise
     found = isolate.outcome(running)
-    folder = invocation.newest_model(work.step.cell, order.places.artifacts)
+    folder = newest_model(work.step.cell, order.places.artifacts)
     name = None if folder is None else folder.relative_to(order.places.artifacts).as_posix()
     made = Answer(
         folder=name,

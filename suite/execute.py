@@ -15,8 +15,7 @@ from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
 from suite.errors import DataError, UsageError, without_folders
 from suite.files import require_writable
-from suite.invocation import Places, Provenance, blank
-from suite.invocation import newest_model as newest_model
+from suite.invocation import Places, Provenance, blank, newest_model
 from suite.plan import Cell
 from suite.progress import Progress, duration
 from suite.records import KINDS, Record, RunFile, read_results
@@ -248,14 +247,15 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
         return
     child.start_server()  # before a cell is compressed: what measures is forked from a process that imported less
     subjects: dict[str, Subject | None] = {}
+    macs = cost.stated(found)
     try:
         yield from get_ready(todo, found, session, "local", subjects)
     except DataError as error:  # of cells that have no model; to measure the others takes no data
         if any(subjects.values()):
             session.progress.say(f"{error}; measuring the cells that have a model")
-        yield from _measure_ready(todo, subjects, session, cost.stated(found))
+        yield from _measure_ready(todo, subjects, session, macs)
         raise
-    yield from _measure_ready(todo, subjects, session, cost.stated(found))
+    yield from _measure_ready(todo, subjects, session, macs)
 
 
 def _measure_ready(

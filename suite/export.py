@@ -22,8 +22,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import artifacts, backends, execute, modelfiles
+from suite import artifacts, backends, modelfiles  # artifacts registers the operators of quantized programs
 from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError, remedy, said
+from suite.invocation import newest_model
 from suite.plan import Cell
 from suite.records import write_atomically
 
@@ -79,7 +80,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     if kind not in FORMATS:
         raise UsageError(f"unknown format {kind!r}: choose one of {', '.join(FORMATS)}")
     _check_place(path, kind, force)
-    folder = execute.newest_model(cell, root)
+    folder = newest_model(cell, root)
     if folder is None:
         raise SuiteError(f"no model of this cell in {root}: python -m suite run {cell.arguments} makes it")
     model = artifacts.load(folder)

@@ -197,9 +197,9 @@ def _on_cuda(networks: Mapping[str, Network], row: Row, notes: dict[str, Any]) -
     found: dict[str, tuple[Network, str | None]] = {}
     missing: dict[str, str] = {}
     for role, network in networks.items():
-        found[role] = timed(network, capture=not missing)  # after a failure all are launched call by call anyway
-        if found[role][1] is not None:
-            missing[role] = str(found[role][1])
+        network, why = found[role] = timed(network, capture=not missing)  # after a failure none is timed by a graph
+        if why is not None:
+            missing[role] = why
     notes |= {"graph" if role == "compressed" else f"{role}_graph": why for role, why in missing.items()}
     if missing:
         found = {role: timed(network, capture=False) for role, network in networks.items()}

@@ -33,6 +33,7 @@ from suite.bench import Measurement, Row, Subject
 from suite.errors import ArtifactError, DeviceError, RecordError, SuiteError, UsageError
 from suite.evaluate import evaluate
 from suite.execute import Job, Session
+from suite.invocation import newest_model
 from suite.locating import refer
 from suite.plan import Cell
 from suite.progress import duration
@@ -189,7 +190,7 @@ def _images(cell: Cell, session: Session) -> int:
 
 def _stored_model(record: Record, cell: Cell, session: Session) -> Path | None:
     """The folder of the record's own model: it is stored, and its dense model is the one that the record names."""
-    own, dense = (execute.newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
+    own, dense = (newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
     if own is None or dense is None or record.checkpoint_sha256 is None:
         return None
     if (modelfiles.facts(dense) or {}).get("sha256") != record.checkpoint_sha256:
@@ -220,7 +221,7 @@ def _metrics_of(record: Record) -> dict[str, Any]:
 
 def _lend_dense(record: Record, cell: Cell, source: Path, into: Path) -> None:
     """Copy the dense model, if it is the record's own, so that it need not be trained again."""
-    dense = execute.newest_model(cell.dense, source)
+    dense = newest_model(cell.dense, source)
     if dense is not None and (modelfiles.facts(dense) or {}).get("sha256") == record.checkpoint_sha256:
         shutil.copytree(dense, into / dense.relative_to(source))
 
@@ -271,7 +272,7 @@ def _subject(cell: Cell, found: Sequence[Record], session: Session) -> Subject:
         for each in found
         if each.kind == "accuracy" and each.status == "ok" and modelfiles.rebuildable(each.architecture or {})
     }
-    own, dense = (execute.newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
+    own, dense = (newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
     subject = Subject(cell.key, own, dense, shapes.get(cell.key), shapes.get(cell.dense.key))
     for folder, shape in ((own, subject.architecture), (dense, subject.dense_architecture)):
         if folder is None and not shape:

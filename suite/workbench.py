@@ -59,7 +59,7 @@ class Workbench:
         self.trainings: list[history.Trained] = []
         self.metrics: dict[str, float | int | bool | None] = {}
         self.training_macs = 0
-        self._full_precision: list[bool] = []  # of each training
+        self._autocast: list[bool] = []  # of each training
         # an opponent learns beside the network: this one is the workbench's own
         self._objective = replace(objective, match=copy.deepcopy(objective.match))
         self._train, self._val = dataset.train, dataset.val
@@ -132,13 +132,13 @@ class Workbench:
             variation=variation,
         )
         self.training_macs += done.training_macs
-        self._full_precision.append(not variation.autocast)
+        self._autocast.append(variation.autocast)
         self.trainings.append(history.trained(label, recipe.lr, done.curve, self.trainings))
 
     @property
     def in_bf16(self) -> bool:
         """Does what was trained here compute in bfloat16: where the hardware is fast at it, unless asked not to?"""
-        return has_fast_bf16(self.device) and not (self._full_precision and all(self._full_precision))
+        return has_fast_bf16(self.device) and (any(self._autocast) or not self._autocast)
 
     @property
     def objective(self) -> Objective:

@@ -269,7 +269,7 @@ STUDY = Study(
         "% of the validation images to 46.2, and past them again after four of its eight epochs (Weekly report 5's "
         "sequence: 65.7 to 50.2, with noise 66.5 to 56.2 after two). It ends at 76.8 %, still rising. Without levels, "
         "rates that fall (0.1, 0.01, 0.001) end as those that rise: 74.41 and 75.11 % (seed 0), 74.80 and 74.67 (seed "
-        "1). So what comes before the long training at 0.1 has little say, or after it.",
+        "1). So the order of the rates has little say.",
         "Without levels at equal epochs three seeds have 77.49, 77.19 and 77.34 %, with levels 76.57, 77.12 and 76.65: "
         "nothing of the branch's accuracy is seen to come from them. The paper's many epochs a level are not tested "
         "here.",

@@ -107,14 +107,13 @@ def test_killed_runs_lose_and_double_nothing(
 def test_benchmark_that_is_killed_goes_on_with_the_rows_that_are_missing(
     start_cli: StartCli, run_cli: RunCli, results_dir: Path
 ) -> None:
-    cell = ("--task", "tiny", "--method", "zeroes", "--set", "share=0.5", "--profile", "smoke")
-    asked = (*cell, "--kind", "latency")  # nox -s torture kills a benchmark of every kind
+    asked = ("--task", "tiny", "--method", "zeroes", "--set", "share=0.5", "--profile", "smoke")
     first = start_cli("bench", *asked, "--results", results_dir, "--json")
     assert first.stdout is not None
     kept = [json.loads(first.stdout.readline()) for _ in range(4)]
     told = _kill(first)
     assert [each["kind"] for each in kept] == ["accuracy", "accuracy", "noise-floor", "noise-floor"]
-    assert "4 rows to measure (2 noise-floors, 2 latency): about " in told
+    assert "6 rows to measure (2 noise-floors, 2 latency, 2 memory): about " in told
     assert "first, 2 cells without a model: at most " in told
     before = {path: path.read_bytes() for path in results_dir.rglob("*.jsonl")}
     second = run_cli("bench", *asked, "--results", results_dir, "--json")
@@ -122,7 +121,7 @@ def test_benchmark_that_is_killed_goes_on_with_the_rows_that_are_missing(
     known, problems = records.read_results(results_dir)
     assert not problems
     rows = [(record.kind, record.cell, str(record.conditions)) for record in known]
-    assert len(rows) == len(set(rows)) == 6, "nothing is lost, nothing is measured twice"
+    assert len(rows) == len(set(rows)) == 8, "nothing is lost, nothing is measured twice"
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -111,7 +111,7 @@ def test_freshness_depends_on_the_bases_file() -> None:
 
 
 BASED = '''
-from suite import invocation, modelfiles, register_method
+from suite import register_method
 
 
 @register_method("one", family="quantization", points=[{{"base": "{base}"}}])
@@ -177,7 +177,7 @@ def test_base_whose_weights_are_gone_is_made_again(session: Session, tiny_cell: 
     cell = tiny_cell("zeroes", share=0.7, base="zeroes:share=0.2")
     assert cell.base is not None
     list(execute.compress([cell.base], session))
-    folder = execute.newest_model(cell.base, session.places.artifacts)
+    folder = invocation.newest_model(cell.base, session.places.artifacts)
     assert folder is not None
     (folder / modelfiles.WEIGHTS).unlink()
     done = [outcome.record for outcome in execute.compress([cell], session)]
@@ -197,7 +197,7 @@ def test_base_made_from_other_data_is_named_and_tried_again(session: Session, ti
     base = cell.base
     assert base is not None
     list(execute.compress([base], session))
-    folder = execute.newest_model(base, session.places.artifacts)
+    folder = invocation.newest_model(base, session.places.artifacts)
     assert folder is not None
     folder.rename(folder.with_name(folder.name.rpartition("-")[0] + "-00000000"))
     (record,) = (outcome.record for outcome in execute.compress([cell], session))

@@ -25,7 +25,7 @@ from suite.plan import Cell
 from suite.progress import Progress
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'prunemark[dask]'")
-from suite import dask_cluster, dask_worker, invocation
+from suite import dask_cluster, dask_worker, invocation  # after the skip: what follows needs no Dask to be imported
 
 #: Seconds; on an idle machine everything waited for here takes a few.
 PATIENCE = 120
@@ -171,7 +171,7 @@ def test_workers_give_the_records_and_models_of_one_machine(
         assert other.metrics.get("nonzero_parameters") == record.metrics.get("nonzero_parameters")
     assert len({record.checkpoint_sha256 for record in found.values()}) == 1
     for cell in cells[:-1]:  # every model came home, whoever made it
-        folder = execute.newest_model(cell, away.places.artifacts)
+        folder = invocation.newest_model(cell, away.places.artifacts)
         assert folder is not None and artifacts.load(folder) is not None
     written, problems = records.read_results(away.places.results)
     assert len(written) == len(cells) and not problems

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 import suite
-from suite import artifacts, execute, export, modelfiles
+from suite import artifacts, execute, export, invocation, modelfiles
 from suite.errors import ArtifactError, SuiteError, UsageError
 from suite.execute import Session
 from suite.plan import Cell
@@ -37,7 +37,7 @@ def cell(tiny_cell: Callable[..., Cell], places: Any, origin: Any) -> Cell:
 
 
 def original(cell: Cell, root: Path) -> torch.nn.Module:
-    folder = execute.newest_model(cell, root)
+    folder = invocation.newest_model(cell, root)
     assert folder is not None
     return artifacts.load(folder)
 

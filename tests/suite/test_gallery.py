@@ -24,7 +24,7 @@ from suite.tasks import Recipe, Task
 
 TASK = '''
 """An autoencoder of a second."""
-from suite import Recipe, Task, invocation, register_task
+from suite import Recipe, Task, register_task
 
 SMOKE = Recipe(epochs=1, batch_size=4, lr=0.01, augmentation=("window", "flip"), train_images=8, eval_images=10)
 

@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from suite import invocation, isolate, modelfiles, plan, records, run
+from suite import isolate, modelfiles, plan, records, run
 from suite.errors import DataError, TaskError
+from suite.invocation import Places
 from suite.isolate import Step
 from suite.plan import Cell
 from suite.progress import Progress
@@ -39,7 +40,7 @@ from pathlib import Path
 
 import torch
 
-from suite import modelfiles, register_method
+from suite import register_method
 
 
 @register_method("segfaults", family="unstructured pruning")
@@ -238,9 +239,7 @@ def test_missing_data_are_named_before_anything_is_trained(
 ) -> None:
     cells = [tiny_cell("dense"), Cell("vgg16-cifar10", "dense", {}, 0, "smoke")]
     with pytest.raises(DataError, match=r"^cifar10 is not in .*suite download cifar10 --data .*or put cifar10\.npz"):
-        list(
-            run_cells(cells, places=invocation.Places(tmp_path / "data", tmp_path / "artifacts", tmp_path / "results"))
-        )
+        list(run_cells(cells, places=Places(tmp_path / "data", tmp_path / "artifacts", tmp_path / "results")))
     assert not (tmp_path / "artifacts").exists()
 
 
@@ -252,10 +251,10 @@ def test_fault_of_the_tasks_own_file_is_raised_and_no_record(
     np.savez(tmp_path / "theirs.npz", x=pixels)
     cells = [Cell("theirs", name, {}, 0, "smoke") for name in ("dense", "l1-three-stage")]
     with pytest.raises(TaskError, match=r"model 'their-net' with options .* fails on \(2, 2, 4, 4\): RuntimeError"):
-        list(run_cells(cells, places=invocation.Places(tmp_path, tmp_path, tmp_path)))
+        list(run_cells(cells, places=Places(tmp_path, tmp_path, tmp_path)))
     going_on, found = [*cells, Cell("vgg16-digits", "dense", {}, 0, "smoke")], []
     with pytest.raises(TaskError, match="model 'their-net'"):
-        for record in run_cells(going_on, places=invocation.Places(tmp_path, tmp_path, tmp_path)):
+        for record in run_cells(going_on, places=Places(tmp_path, tmp_path, tmp_path)):
             found.append((record.task, record.status))
     assert found == [("vgg16-digits", "ok")], "what is wrong with one task keeps no other from being measured"
 

@@ -180,7 +180,7 @@ def test_failing_method_is_a_record_with_a_reason_of_one_line(
 
 FAILING = '''
 import torch
-from suite import SuiteError, Unsupported, invocation, modelfiles, register_method
+from suite import SuiteError, Unsupported, register_method
 
 
 @register_method("fails", family="unstructured pruning")
