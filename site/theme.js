@@ -1,4 +1,4 @@
-// The reader's choice of light or dark, before the first paint; without one, the system's.
+// The reader's choice of light or dark, before the first paint; without one, the system's. The link past the menu.
 (function () {
   "use strict";
   const root = document.documentElement;
@@ -24,6 +24,13 @@
       const next = now === "dark" ? "light" : "dark";
       try { localStorage.setItem("prunemark-theme", next); } catch (error) { /* private window: it lasts for this page */ }
       apply(next);
+    });
+    // Its address is for pages without scripts: here the fragment names cells and filters, which must stay.
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      const main = document.getElementById("main");
+      main.focus();
+      main.scrollIntoView();
     });
   });
 })();

@@ -357,6 +357,19 @@ def test_axe_finds_nothing_serious(visit: Callable[..., Page]) -> None:
         assert not grave, (address, grave)
 
 
+@pytest.mark.parametrize("address", [ADDRESSES[1] + f"#{BOARD}.q=0.5", *ADDRESSES[-2:]])
+def test_the_way_past_the_menu_leaves_cells_and_filters_as_they_are(visit: Callable[..., Page], address: str) -> None:
+    page = visit(address)
+    text = page.locator("main").inner_text()
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement.id === 'main'")
+    page.wait_for_timeout(100)  # what a change of the fragment would draw
+    assert page.url.endswith(address) and page.locator("main").inner_text() == text
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.getElementById('main').contains(document.activeElement)")
+
+
 @pytest.mark.parametrize("width", [360, 3840])
 def test_pages_fit_a_phone_and_a_wall(visit: Callable[..., Page], width: int) -> None:
     for address in ADDRESSES:
