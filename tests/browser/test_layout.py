@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from suite import plan, registry, render
 from suite.records import Record, cell_key, encode
@@ -25,7 +27,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "profile": "quick"}  # fmt: skip
     record = Record(
         **asked, cell=cell_key(**asked), kind="accuracy", device="cpu", status="ok", machine="box", run="run",
-        created="2026-01-01T00:00:00Z", command="", data_sha256="d" * 64, metrics={"top1": 0.9, "dense_top1": 0.94},
+        created="2026-01-01T00:00:00Z", command="", data_sha256="d" * 64,
+        metrics={"top1": 0.9, "dense_top1": 0.94, "parameters": 500, "dense_parameters": 1000},
         freshness=plan.current_freshness(TASK, METHOD) or "",
     )  # fmt: skip
     (folder / "results" / "box").mkdir(parents=True)
@@ -56,3 +59,29 @@ def test_what_is_not_measured_unfolds_within_the_page(visit: Callable[..., Page]
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.locator("figure details.badge code").first.is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_a_phone_shows_every_entry_of_the_menu(visit: Callable[..., Page], width: int) -> None:
+    page = visit("index.html", width)
+    entries = page.locator(".top nav a").all()
+    boxes = [box for entry in entries if (box := entry.bounding_box())]
+    assert len(boxes) == 7 and all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_goes_on_has_a_shadow_on_that_side(visit: Callable[..., Page], scheme: str) -> None:
+    page = visit(f"task-{TASK}.html", 390, color_scheme=scheme)
+    table = page.locator(".scroll").first
+
+    def contrast() -> float:
+        """How much the right edge's shade differs from the table's ground beside it, of 255."""
+        shown = Image.open(io.BytesIO(table.screenshot())).convert("L")
+        edge, ground = (shown.getpixel((shown.width - back, 3)) for back in (2, 30))
+        return abs(edge - ground)
+
+    assert contrast() > 20
+    table.evaluate("(each) => { each.scrollLeft = each.scrollWidth; }")
+    assert contrast() < 3
+    page.set_viewport_size({"width": 2000, "height": 900})
+    assert contrast() < 3
