@@ -16,8 +16,8 @@
     return unit === "point" ? `${value} point${value === 1 ? "" : "s"}` : `${value} ${unit}`;
   }
 
-  function number(label, value, mark, small) {
-    return make("td", { class: "number", "data-label": label }, make("b", {}, value), mark ? " " : "", mark ? make("i", { class: "how" }, mark) : "", make("small", {}, small));
+  function number(label, value, mark, ...small) {
+    return make("td", { class: "number", "data-label": label }, make("b", {}, value), mark ? " " : "", mark ? make("i", { class: "how" }, mark) : "", ...small.map((text) => text ? make("small", {}, text) : ""));
   }
 
   function best(board, index, tolerance) {
@@ -53,7 +53,7 @@
       make("td", { "data-label": "Method" }, make("a", { class: "method", href: found.page }, symbol(found.mark), found.method),
         found.control ? " " : "", found.control ? make("i", { class: "how" }, "control") : "",
         make("small", {}, make("a", { class: "setting", href: "cell.html#" + found.cell }, found.setting)), how),
-      number("Faster", found.speedup, found.compiled ? "compiled" : "", found.at_least),
+      number("Faster", found.speedup, found.compiled ? "compiled" : "", found.at_least, found.care),
       number("Smaller file, zipped", found.smaller, "", found.file),
       number("Difference", found.change, "", found.doubt));
   }

@@ -138,7 +138,7 @@
       cell.memory.length ? part("Memory", table("Memory", ["Conditions", "Peak", "Dense"], cell.memory, true)) : null,
       cell.energy.length ? part("Energy", table("Energy", ["Conditions", "Per image", "Dense"], cell.energy, true)) : null,
       cell.provenance.length ? part("Provenance", facts(cell.provenance)) : null,
-      cell.history.length ? part("History", table("History", ["When", "What", "Machine", "Result", "Counts as"], cell.history, false)) : null,
+      cell.history.length ? part("History", table("History", ["When", "Run", "What", "Machine", "Result", "Counts as"], cell.history, false)) : null,
     ].filter(Boolean));
   }
 

@@ -71,8 +71,8 @@
   function verdict(one, two) {
     if (!one.comparable || !two.comparable) return "one of them is stale, contended or simulated: no verdict";
     if ([one.low, one.high, two.low, two.high].includes(null)) return "no interval: no verdict";
-    if (one.low / (1 + one.floor) > two.high) return "A is faster: the intervals do not overlap";
-    if (two.low / (1 + two.floor) > one.high) return "B is faster: the intervals do not overlap";
+    if (one.low / (1 + Math.max(one.floor, two.floor)) > two.high) return "A is faster: the intervals do not overlap";
+    if (two.low / (1 + Math.max(one.floor, two.floor)) > one.high) return "B is faster: the intervals do not overlap";
     return "no difference shown: the intervals, widened by the noise floor, overlap";
   }
 

@@ -1,6 +1,6 @@
 """The engineer's question: on this machine, losing at most so much, which network is fastest? Pure: no file is read.
 
-Only what is certain counts: a speed-up is taken at the lower end of its interval, lessened by the noise floor, and must
+Only what is certain counts: a speed-up is taken at the lower end of its interval, lessened by its noise floor, and must
 then be above 1. Stale, failed and contended rows never advise.
 """
 
@@ -17,9 +17,8 @@ from suite import pages, plan, prose, rows, tables
 from suite.charts import Looks
 from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
-from suite.setups import Setup
-from suite.tasks import PROFILES
-from suite.winners import CLOSE_POINTS, CLOSE_SHARE, gain
+from suite.setups import Setup, doubts
+from suite.winners import CLOSE_POINTS, CLOSE_SHARE, gain, lost, tolerance_scale, too_brief
 
 #: What the page answers without a script. One point of an accuracy weighs as much as 5 % of a loss.
 TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
@@ -37,8 +36,8 @@ class Step:
 
     `lost` is in points of an accuracy as a fraction, below 0 where it is better than dense; a loss counts CLOSE_POINTS
     for each CLOSE_SHARE of dense. `worst` is the far end of its 95 % interval, None below three seeds. `at_least` is
-    what is certain of `speedup`. `compiled_speedup`, of an INT8 network that is compared with eager dense, is that over
-    the compiled dense one.
+    what is certain of `speedup`, `doubts` what to know beside it. `compiled_speedup`, of an INT8 network that is
+    compared with eager dense, is that over the compiled dense one.
     """
 
     row: Row
@@ -48,6 +47,7 @@ class Step:
     at_least: float
     over_eager: bool
     compiled_speedup: float | None = None
+    doubts: str = ""
 
     @property
     def smaller(self) -> float | None:
@@ -71,29 +71,20 @@ def steps(board: Board, setup: Setup) -> tuple[Step, ...]:
 
 def certain(row: Row, board: Board, setup: Setup) -> Step | None:
     """A row that is certainly faster than dense in `setup`; None for all others."""
-    speedup = gain(row, "speedup", setup)
-    scale = _scale(board)
-    if speedup is None or row.method == plan.DENSE or row.change is None or scale is None:
+    speedup, missed = gain(row, "speedup", setup), lost(row, board)
+    if speedup is None or row.method == plan.DENSE or missed is None:
         return None
     measurement = row.speeds[setup]
     assert measurement.interval is not None  # or there would be no gain
-    at_least = measurement.interval[0] / (1 + board.floors.get(setup, 0.0))
+    at_least = measurement.interval[0] / (1 + measurement.floor)
     if at_least <= 1:
         return None
-    sign = -1 if board.headline.higher_is_better else 1
+    scale = tolerance_scale(board) or 0.0
     against_dense = next((each for each in row.verdicts if each.rival == plan.DENSE), None)
     low = None if against_dense is None else against_dense.low
     within = measurement.record.metrics.get("speedup") if measurement.over_eager else None
-    return Step(row, scale * sign * row.change.mean, None if low is None else -scale * low, speedup, at_least,
-                measurement.over_eager, within)  # fmt: skip
-
-
-def _scale(board: Board) -> float | None:
-    """What a difference of the headline metric is multiplied by to be a tolerance."""
-    if board.headline.kind == "percent":
-        return 1.0
-    dense = board.dense.get(board.headline.name)
-    return CLOSE_POINTS / CLOSE_SHARE / abs(dense) if dense else None
+    return Step(row, missed, None if low is None else -scale * low, speedup, at_least, measurement.over_eager, within,
+                ", ".join(doubts(measurement.record)))  # fmt: skip
 
 
 def best(found: Sequence[Step], tolerance: float) -> Step | None:
@@ -211,6 +202,7 @@ def answer(step: Step, board: Board, looks: Looks) -> dict[str, Any]:
         "control": step.is_control,
         "speedup": tables.times(step.speedup),
         "at_least": f"at least {tables.times(step.at_least)}{_within(step)}",
+        "care": step.doubts,
         "compiled": step.over_eager,
         "smaller": tables.times(step.smaller),
         "file": f"{tables.size(row.mean('size_bytes_compressed'))}; plain {tables.size(row.mean('size_bytes'))}",
@@ -228,8 +220,9 @@ def _within(step: Step) -> str:
 
 def _doubt(step: Step, board: Board) -> str:
     """How far the loss itself is to be trusted."""
-    if step.lost < -CLOSE_POINTS and board.profile != PROFILES[-1]:
-        return f"far better than dense, which {board.profile} trains too briefly to be the measure"
+    brief = too_brief(step.row, board)
+    if brief is not None:
+        return brief
     if step.worst is None:
         seeds = step.row.change.seeds if step.row.change else 0
         return f"{prose.seeds_said(seeds)}: uncertain"

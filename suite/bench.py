@@ -229,7 +229,7 @@ def _measure_latency(subject: Subject, row: Row, profile: str, place: Place) -> 
         "dense_seconds": stats.median([dense for dense, _ in pairs]),
         "compressed_seconds": stats.median([compressed for _, compressed in pairs]),
         "pairs": len(pairs),
-        "converged": timings[0].schedule.converged,
+        "converged": timings[0].schedule.converged and speedup.half_width <= stats.CONVERGED,
     }
     if any(timing.eager for timing in timings):
         beside = [timing.eager for timing in timings]

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeGuard
 
-from suite import locating, pages, plan, registry, tables
+from suite import locating, pages, plan, registry, setups, tables
 from suite.leaderboard import Board, Leaderboard
 from suite.pictures import pairs
 from suite.records import Record
 from suite.rows import COSTS, QUALITY, Metric, Row
-from suite.setups import COMPILED, Setup, hosts, setup_of
+from suite.setups import COMPILED, NOT_CONVERGED, Measurement, Setup, setup_of
 from suite.sources import spell
 from suite.tables import NOTHING
 
@@ -46,8 +46,9 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
     own = next(each for each in row.cells if each.cell == key)
     best = shown_record(key, row, records)
     # an INT8 measurement stands in two setups, and is one record
-    timed = list({id(m.record): m.record for setup in board.setups
-                  if (m := row.speeds.get(setup)) is not None and m.record.cell == key}.values())  # fmt: skip
+    timings = list({id(m.record): m for setup in board.setups
+                    if (m := row.speeds.get(setup)) is not None and m.record.cell == key}.values())  # fmt: skip
+    timed = [each.record for each in timings]
     memory = [m.record for m in row.memory.values() if m.record.cell == key]
     energy = [m.record for m in row.energy.values() if m.record.cell == key]
     return {
@@ -62,7 +63,7 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "curve": [] if best is None else best.curve,
         "logged": [] if best is None else _logged(best.curve),
         "trainings": [] if best is None else [[each.label, each.lr, each.points] for each in best.trainings],
-        "timings": [_timing(record, board) for record in timed],
+        "timings": [_timing(each) for each in timings],
         "memory": [_peak(record, "peak_bytes", tables.size) for record in memory],
         "energy": [_peak(record, "joules", tables.joules) for record in energy],
         "data_sha256": row.data_sha256,
@@ -145,10 +146,10 @@ def _cost(metric: Metric, value: float | None) -> str:
     return tables.size(value) if metric.kind == "bytes" else tables.count(value)
 
 
-def _timing(record: Record, board: Board) -> dict[str, Any]:
-    metrics, setup = record.metrics, setup_of(record)
+def _timing(measured: Measurement) -> dict[str, Any]:
+    record = measured.record
+    metrics, setup, floor = record.metrics, setup_of(record), measured.floor or None
     low, high = metrics.get("speedup_low"), metrics.get("speedup_high")
-    floor = next((board.floors[each] for each in (setup, *hosts(setup, board.setups)) if each in board.floors), None)
     against = "compiled dense" if setup["backend"] == COMPILED else "dense"
     interval = NOTHING if low is None or high is None else f"{low:.3f} to {high:.3f}"
     pairs = metrics.get("pairs")
@@ -164,12 +165,13 @@ def _timing(record: Record, board: Board) -> dict[str, Any]:
             [against, tables.duration(metrics.get("dense_seconds"))],
             ["compressed", tables.duration(metrics.get("compressed_seconds"))],
             ["pairs", NOTHING if pairs is None else f"{pairs:.0f}"],
-            ["converged", {True: "yes", False: "no"}.get(bool(metrics["converged"]), "")
-             if metrics.get("converged") is not None else NOTHING],
+            ["converged", NOTHING if metrics.get("converged") is None else
+             "no" if NOT_CONVERGED in setups.caveats(record) else "yes"],
             ["noise floor", "not measured" if floor is None else f"{tables.percent(floor, 1)} %"],
             ["contended", "yes: not ranked" if record.notes.get("contended") else "no"],
             *_again(record),
             *([name.replace("_", " "), spell(each)] for name, each in record.notes.items() if name != "contended"),
+            *([name, text] for name, text in _origin(record) if text),
         ],
         "samples": record.samples, "created": record.created, "command": record.command,
     }  # fmt: skip
@@ -228,7 +230,7 @@ def _cost_in(setup: Setup, key: str, row: Row, board: Board) -> dict[str, Any] |
         return None
     interval = speed.interval if speed is not None else None
     return {
-        "setup": tables.setup_text(setup), "floor": board.floors.get(setup, 0.0),
+        "setup": tables.setup_text(setup), "floor": board.floors.get(setup, 0.0) if speed is None else speed.floor,
         "speedup": speed.metric("speedup") if speed is not None else None,
         "low": interval[0] if interval else None, "high": interval[1] if interval else None,
         "compressed_seconds": speed.metric("compressed_seconds") if speed is not None else None,
@@ -239,14 +241,22 @@ def _cost_in(setup: Setup, key: str, row: Row, board: Board) -> dict[str, Any] |
     }  # fmt: skip
 
 
-def _provenance(record: Record) -> list[tuple[str, str]]:
+def _origin(record: Record) -> list[tuple[str, str]]:
+    """Which run wrote the record, into which file, when, and with which code."""
     commit = record.git_commit or ""
     return [
         ("measured", record.created.replace("T", " ")[:19]),
+        ("run", record.run),
+        ("its file", f"results/{record.machine}/{record.run}.jsonl"),
+        ("commit", f"{commit}{', with uncommitted changes' if record.git_dirty else ''}" if commit else ""),
+    ]
+
+
+def _provenance(record: Record) -> list[tuple[str, str]]:
+    return [
+        *_origin(record),
         ("machine", record.machine),
         ("device", record.device),
-        ("run", record.run),
-        ("commit", f"{commit}{', with uncommitted changes' if record.git_dirty else ''}" if commit else ""),
         ("data", record.data_source or ""),
         ("data SHA-256", record.data_sha256 or ""),
         ("dense checkpoint SHA-256", record.checkpoint_sha256 or ""),
@@ -261,10 +271,11 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def _event(record: Record, best: Record | None, costs: Sequence[Record]) -> list[str]:
-    """One line of a cell's history: when, what, where, result, and what it counts for today."""
+    """One line of a cell's history: when, in which run, what, where, result, and what it counts for today."""
     conditions = "" if record.conditions is None else f", {tables.setup_text(setup_of(record), machine=False)}"
     return [
         record.created.replace("T", " ")[:16],
+        record.run,
         f"{record.kind}{conditions}",
         record.machine,
         _headline(record.metrics) if record.status == "ok" else record.reason or "",

@@ -70,7 +70,7 @@ def _of_setup(row: Row, board: Board, setup: Setup | None) -> dict[str, Any]:
         values |= {name: None if cost is None or stale else cost.metric(name) for name in names}
     values["speed_rank"] = None if measured is None else measured.rank
     values["speed_rank_worst"] = None if measured is None else measured.worst
-    values["noise_floor"] = None if setup is None else board.floors.get(setup)
+    values["noise_floor"] = None if setup is None else measured.floor if measured else board.floors.get(setup)
     values["contended"] = None if measured is None else measured.contended
     values["setup"] = None if setup is None else setup_text(setup)
     ran = setup_of(measured.record) if measured is not None else setup

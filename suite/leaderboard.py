@@ -10,9 +10,10 @@ from typing import Any
 
 from suite import plan, registry
 from suite.errors import SuiteError
+from suite.floors import Floors, floors
 from suite.records import PROTOCOL, Record, canonical
 from suite.rows import COSTS, QUALITY, Metric, Row, measured_row, missing_row, spread, verdict
-from suite.setups import STATES, Setup, State, setup_of
+from suite.setups import STATES, Measurement, Setup, State
 from suite.sources import spell
 from suite.stats import ranks
 from suite.tasks import PROFILES
@@ -33,9 +34,8 @@ LARGEST = 1e30
 class Board:
     """The rows that may be compared: one task, one profile, one data set; best headline metric first.
 
-    `setups` are where speed was measured, the default first; `floors` noise floors by setup, as fractions, those of
-    compiled INT8 networks too; `dense` the
-    dense model's metrics, averaged over seeds.
+    `setups` are where speed was measured, the default first; `floors` the noise floors by setup, as fractions, of rows
+    whose own run measured none; `dense` the dense model's metrics, averaged over seeds.
     """
 
     task: str
@@ -105,13 +105,15 @@ def assemble(records: Sequence[Record], machines: Mapping[str, Mapping[str, Any]
     for record in records:
         cells[record.cell].append(record)
     noise = tuple(record for record in records if record.kind == "noise-floor" and record.status == "ok")
+    judged_by = floors(noise)
     groups: dict[tuple[str, str], list[list[Record]]] = defaultdict(list)
     for found in cells.values():
         measured = [record for record in found if record.kind != "noise-floor"]
         if measured:
             groups[measured[0].task, measured[0].profile].append(measured)
     tasks, methods = list(registry.tasks()), list(registry.catalogue().methods)
-    boards = sorted((board for group in groups.values() for board in _boards(group, noise)), key=lambda b: b.newest)
+    found_boards = (board for group in groups.values() for board in _boards(group, judged_by))
+    boards = sorted(found_boards, key=lambda board: board.newest)
     boards.reverse()  # newest data set first among equals: the sort below is stable
     boards.sort(key=lambda b: (b.embedded, *_place(b.task, tasks), -PROFILES.index(b.profile)))
     named = {record.method for record in records if record.kind != "noise-floor"}
@@ -139,7 +141,7 @@ def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
 # -------------------------------------------------------------------------------------------------------------- boards
 
 
-def _boards(cells: Iterable[Sequence[Record]], noise: Sequence[Record]) -> Iterator[Board]:
+def _boards(cells: Iterable[Sequence[Record]], noise: Floors) -> Iterator[Board]:
     """The boards of one task and profile: one for each data set that its accuracy was measured on."""
     rows: dict[str | None, dict[str, dict[int, list[Record]]]] = defaultdict(lambda: defaultdict(dict))
     newest: dict[str | None, Record] = {}
@@ -182,18 +184,13 @@ def _planned(task: str, profile: str, seeds: Sequence[int]) -> dict[str, dict[in
     return found
 
 
-def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Record]) -> Board:
+def _board(newest: Record, sha: str | None, rows: list[Row], noise: Floors) -> Board:
     task = registry.tasks().get(newest.task)
     headline = _headline(HEADLINES.get(task.objective) or registry.decider(task.objective) if task else "", rows)
     measured_in = tuple(dict.fromkeys(setup for row in rows for setup in row.speeds))
-    rows = [row.beside(measured_in) for row in rows]
+    rows = [_on_floors(row.beside(measured_in), noise, measured_in) for row in rows]
     uses = Counter(setup for row in rows for setup in row.speeds)
     setups = sorted(uses, key=lambda s: (not s.headline, -uses[s], s.machine, s.device, canonical(s.conditions)))
-    own = [record for record in noise if (record.task, record.profile) == (newest.task, newest.profile)]
-    floors = {
-        setup: max(0.0, float(record.metrics["noise_floor"] or 0))
-        for (*_, setup), record in standing_floors(own).items()
-    }
     if headline.name in QUALITY:  # of a metric that this checkout does not know, neither end is the better one
         rows = _against_controls([_against_dense(row, headline) for row in rows], headline)
     return Board(
@@ -204,17 +201,22 @@ def _board(newest: Record, sha: str | None, rows: list[Row], noise: Sequence[Rec
         data_sha256=sha,
         data_source=next((r.data_source for row in rows for r in row.records if r.data_source), None),
         headline=headline,
-        rows=tuple(sorted(_ranked(rows, setups, floors), key=lambda row: _order(row, headline))),
+        rows=tuple(sorted(_ranked(rows, setups), key=lambda row: _order(row, headline))),
         setups=tuple(setups),
-        floors=floors,
+        floors={
+            setup: floor for setup in setups if (floor := noise.at((newest.task, newest.profile, setup))) is not None
+        },
         dense=_dense(rows),
     )
 
 
-def standing_floors(noise: Iterable[Record]) -> dict[tuple[str, str, Setup], Record]:
-    """The floor that counts by task, profile and setup: of those given oldest first the newest of a quiet machine."""
-    quiet_last = sorted(noise, key=lambda record: not record.notes.get("contended"))
-    return {(record.task, record.profile, setup_of(record)): record for record in quiet_last}
+def _on_floors(row: Row, noise: Floors, known: Sequence[Setup]) -> Row:
+    """The row with the noise floor that each of its speed-ups is judged by."""
+
+    def judged(setup: Setup, found: Measurement) -> Measurement:
+        return replace(found, floor=noise.of(found.record, (setup, *known)) or 0.0)
+
+    return replace(row, speeds={setup: judged(setup, found) for setup, found in row.speeds.items()})
 
 
 def _headline(wanted: str, rows: Sequence[Row]) -> Metric:
@@ -294,7 +296,7 @@ def _size(row: Row) -> tuple[float | None, float | None]:
     return (row.mean("parameters"), row.mean("macs"))
 
 
-def _ranked(rows: list[Row], setups: Iterable[Setup], floors: Mapping[Setup, float]) -> list[Row]:
+def _ranked(rows: list[Row], setups: Iterable[Setup]) -> list[Row]:
     """The rows with the ranks of their speed-ups, setup by setup; stale, failed and contended ones have none."""
     speeds = {row.key: dict(row.speeds) for row in rows}
     for setup in setups:
@@ -304,9 +306,9 @@ def _ranked(rows: list[Row], setups: Iterable[Setup], floors: Mapping[Setup, flo
             if row.state == "ok" and (m := row.speeds.get(setup)) is not None and m.comparable
             if (interval := m.interval) is not None
         ]
-        intervals, floor = [interval for *_, interval in entrants], floors.get(setup, 0.0)
-        slowest_first = ranks([(1 / high, 1 / low) for low, high in intervals], floor)
-        for (key, m, _), place, behind in zip(entrants, ranks(intervals, floor), slowest_first, strict=True):
+        intervals, noise = [interval for *_, interval in entrants], [m.floor for _, m, _ in entrants]
+        slowest_first = ranks([(1 / high, 1 / low) for low, high in intervals], noise)
+        for (key, m, _), place, behind in zip(entrants, ranks(intervals, noise), slowest_first, strict=True):
             worst = len(entrants) + 1 - behind
             speeds[key][setup] = replace(m, rank=place, worst=worst, entrants=len(entrants))
     return [replace(row, speeds=speeds[row.key]) for row in rows]

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite import charts, plan, prose, registry, rows, tables
+from suite import charts, floors, plan, prose, registry, rows, tables
 from suite.charts import Chart, Looks
 from suite.columns import Column, columns, facets, own_setup, setup_facets
 from suite.errors import SuiteError
-from suite.leaderboard import CONTROL, Board, Leaderboard, standing_floors
+from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.records import Record
 from suite.registry import Method
 from suite.rows import Row
@@ -351,16 +351,10 @@ def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> di
         "name": name,
         "hardware": [(label, text) for label, text in facts(found.machines.get(name, {})) if label != "slug"],
         "versions": [(package, ", ".join(sorted(each))) for package, each in sorted(versions.items())],
-        "noise": _noise([record for record in found.noise if record.machine == name]),
+        "noise": floors.told([record for record in found.noise if record.machine == name]),
         "timed": timed,
         "records": len(records),
     }
-
-
-def _noise(records: Sequence[Record]) -> list[tuple[Record, bool]]:
-    """Noise floors, given oldest first and shown newest first, each with whether it is the one that counts."""
-    counting = {id(record) for record in standing_floors(records).values()}
-    return [(record, id(record) in counting) for record in reversed(records)]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "", most: int = 200) -> list[tuple[str, str]]:

@@ -87,7 +87,7 @@ def _told(
         "speedup_low": speedup.low,
         "speedup_high": speedup.high,
         "pairs": len(flat),
-        "converged": speedup.half_width <= stats.HALF_WIDTH,
+        "converged": speedup.half_width <= stats.CONVERGED,
     }
     for name in ("cpu", "cuda") if device == "cuda" else ("cpu",):
         pairs = [pair for each in of(name) for pair in each]

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from suite import stats
 from suite.records import Record, Scalar
 
 State = Literal["ok", "stale", "failed", "unsupported", "missing"]
 STATES: tuple[State, ...] = ("ok", "stale", "failed", "unsupported", "missing")
 
+#: The caveat of a speed-up whose interval is wider than measuring aims at.
+NOT_CONVERGED = "not converged"
 EAGER, COMPILED, INT8, FP32 = "eager", "compile", "int8", "fp32"
 #: What a latency record calls a quantity that is against the eager dense network instead of the compiled one.
 OVER_EAGER = {
@@ -61,13 +64,26 @@ def setup_of(record: Record) -> Setup:
 def caveats(record: Record) -> tuple[str, ...]:
     """Why a cost record is to be read with care, in a word or two each."""
     found = ["contended"] if record.notes.get("contended") else []
-    if record.metrics.get("converged") in (False, 0):
-        found.append("not converged")
+    if record.metrics.get("converged") in (False, 0) or _is_wide(record):
+        found.append(NOT_CONVERGED)
     if record.notes.get("weights") == "random":
         found.append("random weights")
     if record.notes.get("simulated"):
         found.append("simulated")
     return tuple(found)
+
+
+def doubts(record: Record) -> tuple[str, ...]:
+    """What to know beside a speed-up's interval: how few pairs it is of, where they are few, and its caveats."""
+    pairs = record.metrics.get("pairs")
+    few = () if pairs is None or pairs >= stats.FEWEST_PAIRS else (f"{pairs:.0f} pairs",)
+    return (*few, *caveats(record))
+
+
+def _is_wide(record: Record) -> bool:
+    """Is a speed-up's interval wider than measuring aims at, whatever the pilot promised?"""
+    middle, low, high = (record.metrics.get(name) for name in ("speedup", "speedup_low", "speedup_high"))
+    return bool(middle and low and high and stats.Interval(middle, low, high).half_width > stats.CONVERGED)
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,7 @@ class Measurement:
 
     `worst` is the place that it cannot be below, `entrants` how many are ranked with it: between `rank` and `worst`
     the intervals, widened by the noise floor, do not tell.
+    `floor` is the noise floor that it is judged by, as a fraction, 0 where none was measured.
     `over_eager`: it stands in an eager setup, though its own network was compiled; times and speed-ups are then
     against the eager dense network.
     """
@@ -85,6 +102,7 @@ class Measurement:
     rank: int | None = None
     worst: int | None = None
     entrants: int = 0
+    floor: float = 0.0
     over_eager: bool = False
 
     @property

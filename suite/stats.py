@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 
 #: The share of the median that half of a row's interval should not exceed.
 HALF_WIDTH = 0.01
+#: What half of an interval may come out as and still be "about" that: the pilot that plans for it has seen few pairs.
+CONVERGED = 1.5 * HALF_WIDTH
 FEWEST_PAIRS = 20
 RESAMPLES = 1000
 _Z = 1.959964
@@ -110,14 +112,18 @@ def noise_floor(interval: Interval) -> float:
     return max(interval.high, 1 / interval.low) - 1
 
 
-def ranks(intervals: Sequence[tuple[float, float]], noise: float) -> list[int]:
-    """The rank of each (low, high): 1 + the rows whose whole interval, widened by the noise floor, lies above it."""
-    if noise < 0:
+def ranks(intervals: Sequence[tuple[float, float]], noise: float | Sequence[float]) -> list[int]:
+    """The rank of each (low, high): 1 + the rows whose whole interval, widened by the noise, lies above it.
+
+    `noise` is one floor, or one for each row: then of two rows the larger counts.
+    """
+    found = np.asarray(intervals, dtype=np.float64).reshape(-1, 2)
+    floors = 1 + np.broadcast_to(np.asarray(noise, dtype=np.float64), len(found))
+    if np.any(floors < 1):
         raise ValueError("a noise floor is a share, 0 or more")
-    lows = np.sort(np.asarray([low / (1 + noise) for low, _ in intervals], dtype=np.float64))
-    highs = np.asarray([high for _, high in intervals], dtype=np.float64)
-    above = len(lows) - np.searchsorted(lows, highs, side="right")
-    return [1 + int(count) for count in above]
+    lows, narrowed = found[:, 0], found[:, 0] / floors
+    return [1 + int(np.count_nonzero((narrowed > high) & (lows / floor > high)))
+            for high, floor in zip(found[:, 1], floors, strict=True)]  # fmt: skip
 
 
 def thin(values: Sequence[T], most: int) -> list[T]:

@@ -21,6 +21,7 @@ from suite import (
     complexity,
     cost,
     execute,
+    floors,
     leaderboard,
     machine,
     memory,
@@ -331,21 +332,8 @@ def _widened(interval: Interval, floor: float) -> Interval:
 
 
 def _floor(record: Record, found: Sequence[Record]) -> float:
-    """The newest noise floor of the record's machine, task, profile and conditions; 0 where none was measured.
-
-    As on the pages, one that other processes disturbed counts only where there is no other.
-    """
-    like = ("machine", "device", "task", "profile", "conditions")
-    floors = [
-        each
-        for each in found
-        if each.kind == "noise-floor"
-        and each.status == "ok"
-        and all(getattr(each, name) == getattr(record, name) for name in like)
-    ]
-    quiet = [each for each in floors if not each.notes.get("contended")]
-    newest = (quiet or floors)[-1:]
-    return max((float(each.metrics.get("noise_floor") or 0) for each in newest), default=0.0)
+    """The noise floor that the pages judge the record by; 0 where none was measured."""
+    return floors.floors(found).of(record) or 0.0
 
 
 def _keep(job: Job, measured: Measurement, session: Session) -> None:

@@ -1,13 +1,14 @@
-"""What stands out on a board: how much less a row costs than dense, the front, the winners. Pure."""
+"""What stands out on a board: how much less a row costs than dense, what it loses, the front, the winners. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suite import plan
+from suite import plan, setups
 from suite.leaderboard import Board
 from suite.rows import Row
 from suite.setups import Setup
+from suite.tasks import PROFILES
 
 #: "As good as dense" on the overview: one point of an accuracy, or 5 % of any other metric.
 CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
@@ -22,7 +23,7 @@ class Winner:
     """The best row of a board in one respect; `row` is None where no row qualifies.
 
     `interval` is a measured speed-up's. `over_eager`: an INT8 network, compiled, whose speed-up is over the eager dense
-    one.
+    one. `doubts` are what to know before believing it, in a few words each.
     """
 
     question: str
@@ -30,6 +31,7 @@ class Winner:
     value: float | None
     over_eager: bool = False
     interval: tuple[float, float] | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
@@ -56,20 +58,20 @@ def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...
     the noise floor: a row that seems a little faster has not been shown to be.
     """
     sign = 1 if board.headline.higher_is_better else -1
-    floor = board.floors.get(setup, 0.0) if axis == "speedup" and setup is not None else 0.0
     points = [
         (sign * y, x, row)
         for row in board.rows
         if (x := gain(row, axis, setup)) is not None and (y := row.mean(board.headline.name)) is not None
     ]
     kept: list[Row] = []
-    furthest = 0.0
+    furthest, its_floor = 0.0, 0.0
     for _, x, row in sorted(points, key=lambda point: point[:2], reverse=True):
         measured = row.speeds.get(setup) if axis == "speedup" and setup is not None else None
         certain = x if measured is None or measured.interval is None or not kept else measured.interval[0]
-        if certain > furthest * (1 + floor):
+        floor = 0.0 if measured is None else measured.floor
+        if certain > furthest * (1 + max(floor, its_floor)):
             kept.append(row)
-        furthest = max(furthest, x)
+        furthest, its_floor = max((furthest, its_floor), (x, floor))
     return tuple(kept)
 
 
@@ -92,12 +94,40 @@ def winners(board: Board) -> tuple[Winner, ...]:
     for question, axis in QUESTIONS.items():
         gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
         if axis == "speedup" and setup is not None:
-            gains = [(x, row) for x, row in gains if _is_faster(row, setup, board.floors.get(setup, 0.0))]
+            gains = [(x, row) for x, row in gains if _is_faster(row, setup)]
         value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
         measured = row.speeds[setup] if axis == "speedup" and row is not None and setup is not None else None
         timed = (False, None) if measured is None else (measured.over_eager, measured.interval)
-        found.append(Winner(question, row, value, *timed))
+        doubts = () if measured is None else setups.doubts(measured.record)
+        brief = None if row is None else too_brief(row, board)
+        found.append(Winner(question, row, value, *timed, (*doubts, *([brief] if brief else []))))
     return tuple(found)
+
+
+def lost(row: Row, board: Board) -> float | None:
+    """What a row loses against dense as a tolerance: points of an accuracy as a fraction, below 0 where it is better.
+
+    A loss counts CLOSE_POINTS for each CLOSE_SHARE of dense. None where it was not compared with dense.
+    """
+    scale = tolerance_scale(board)
+    sign = -1 if board.headline.higher_is_better else 1
+    return None if row.change is None or scale is None else scale * sign * row.change.mean
+
+
+def tolerance_scale(board: Board) -> float | None:
+    """What a difference of the headline metric is multiplied by to be a tolerance; None where there is no dense."""
+    if board.headline.kind == "percent":
+        return 1.0
+    dense = board.dense.get(board.headline.name)
+    return CLOSE_POINTS / CLOSE_SHARE / abs(dense) if dense else None
+
+
+def too_brief(row: Row, board: Board) -> str | None:
+    """Why a row's gain over dense is none: a short profile trained dense less than what started from it."""
+    missed = lost(row, board)
+    if missed is None or missed >= -CLOSE_POINTS or board.profile == PROFILES[-1]:
+        return None
+    return f"far better than dense, which {board.profile} trains too briefly to be the measure"
 
 
 def nearest(board: Board) -> Row | None:
@@ -113,6 +143,6 @@ def nearest(board: Board) -> Row | None:
     return max(means, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
-def _is_faster(row: Row, setup: Setup, floor: float) -> bool:
-    interval = row.speeds[setup].interval
-    return interval is not None and interval[0] > 1 + floor
+def _is_faster(row: Row, setup: Setup) -> bool:
+    measured = row.speeds[setup]
+    return measured.interval is not None and measured.interval[0] > 1 + measured.floor

@@ -123,6 +123,17 @@ def test_a_gain_over_a_dense_network_that_was_hardly_trained_is_called_so(
     assert advice.answer(advice.steps(board, board.setups[0])[0], board, LOOKS)["doubt"] == said
 
 
+def test_advice_says_how_far_its_time_is_to_be_trusted(measured: Callable[..., list[Record]]) -> None:
+    def care(low: float, high: float, **metrics: Any) -> str:
+        found = {"speedup": 2.0, "speedup_low": low, "speedup_high": high} | metrics
+        board = board_of(measured(0.5, 0.94, 0, 0, metrics=found))
+        return str(advice.answer(advice.steps(board, board.setups[0])[0], board, LOOKS)["care"])
+
+    assert care(1.97, 2.03, pairs=60, converged=True) == ""
+    assert care(1.9, 2.1, pairs=60, converged=True) == "not converged", "whatever a pilot promised"
+    assert care(1.97, 2.03, pairs=6, converged=False) == "6 pairs, not converged"
+
+
 def test_a_compiled_network_says_what_compiling_dense_would_leave_of_it(
     measured: Callable[..., list[Record]], make_record: Make
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import artifacts, bench, conditions, machine, modelfiles, registry
+from suite import artifacts, bench, conditions, latency, machine, modelfiles, registry
 from suite.bench import Row, Subject
 from suite.errors import UsageError
 
@@ -55,6 +55,18 @@ def test_latency_row_is_measured_and_told_in_full() -> None:
     assert found.notes["processes"] == 1 and found.notes["subnormals"] == 0
     assert found.notes.get("contended", False) == (found.notes.get("others_cpu", 0) > bench.CONTENDED)
     json.dumps(asdict(found), allow_nan=False)
+
+
+@pytest.mark.parametrize(("spread", "converged"), [(0.01, True), (0.2, False)])
+def test_a_row_converged_if_its_interval_did_whatever_the_pilot_promised(
+    monkeypatch: pytest.MonkeyPatch, spread: float, converged: bool
+) -> None:
+    schedule = latency.Schedule((1, 1), (2, 2), rounds=40, control_rounds=0, converged=True)
+    pairs = [(2.0 * (1 + spread * (-1) ** index), 1.0) for index in range(40)]
+    timed = bench.Timed(latency.Timing(pairs, [], [], schedule, 0.0), {})
+    monkeypatch.setattr(bench.child, "run", lambda *_, **__: timed)
+    found = smoke(Subject("x", architecture=SMALL, dense_architecture=WIDE))
+    assert (found.metrics["pairs"], found.metrics["converged"]) == (40, converged)
 
 
 def test_value_blind_control_agrees_with_the_row() -> None:

@@ -192,7 +192,7 @@ def test_the_most_trusted_of_the_machines_newest_costs_counts(fresh: Callable[..
     assert chosen(narrow, wide) == chosen(wide, narrow) == 3
     assert chosen(cost("a", 2, 0.1), cost("a", 3, 1.0)) == 3, "of one machine the newest"
     assert chosen(cost("a", 5, 0.01, weights="random"), wide) == 4
-    assert chosen(cost("a", 5, 0.01, converged=False), wide) == 4
+    assert chosen(cost("a", 5, 0.01, converged=False), cost("b", 4, 0.04)) == 4
     assert chosen(cost("a", 5, 0.01, contended=True), cost("b", 4, 1.0, weights="random")) == 4
     said = Finding("{speed} as fast.", {"speed": ("factor", SPEED)}, profile="full")
     for notes, text in (({}, ("5.00\u00d7 [4.90, 5.10] as fast.", "full profile, a")), ({"contended": True}, None)):

@@ -13,6 +13,7 @@ from suite import leaderboard, plan, registry
 from suite.leaderboard import Board, Leaderboard
 from suite.records import Record
 from suite.rows import Row
+from suite.setups import setup_of
 
 METHODS = {
     "cuts": '''
@@ -291,6 +292,27 @@ def test_a_noise_floor_of_a_busy_machine_gives_way_to_an_older_quiet_one(bench: 
     records = speeds(bench, 2.0, 2.05)
     assert ranks(*records, bench.noise(0.0), bench.noise(0.05, notes={"contended": True})) == [2, 1]
     assert ranks(*records, bench.noise(0.05, notes={"contended": True})) == [1, 1]
+
+
+def test_a_row_is_judged_by_the_floor_of_its_own_run_else_by_the_largest_of_a_quiet_machine(bench: Bench) -> None:
+    records = speeds(bench, 2.0, 2.05)
+    quiet, loud = bench.noise(0.0, run="of another"), bench.noise(0.05, run="of a third")
+    assert ranks(*records, loud, quiet) == ranks(*records, quiet, loud) == [1, 1], "the luckiest does not count"
+    assert ranks(*records, bench.noise(0.0), quiet, loud) == [2, 1], "measured beside the rows"
+    later = speeds(bench, 2.0, 2.05, run="of another")
+    noisy = bench.speed(2.0, hyperparameters=keep(0.1))
+    assert ranks(*later, quiet, bench.noise(0.05)) == [2, 1]
+    assert ranks(*later, noisy, quiet, bench.noise(0.05)) == [1, 1], "of two rows the larger floor counts"
+
+
+def test_a_quantized_network_is_judged_by_a_floor_of_its_own(bench: Bench) -> None:
+    int8 = HOT | {"backend": "compile", "precision": "int8"}
+    floors = [bench.noise(0.01), bench.noise(0.2, conditions=int8)]
+    own = bench.speed(2.0, conditions=int8)
+    assert leaderboard.floors(floors).of(own) == 0.2
+    assert leaderboard.floors(floors[:1]).of(own) is None
+    host = setup_of(floors[0]).changed(backend="compile")
+    assert leaderboard.floors([bench.noise(0.01, conditions=HOT | {"backend": "compile"})]).of(own, [host]) == 0.01
 
 
 def test_contended_rows_stand_outside_the_ranking(bench: Bench) -> None:

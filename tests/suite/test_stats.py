@@ -109,6 +109,17 @@ def test_rows_within_the_noise_floor_share_a_rank() -> None:
     assert stats.ranks([(2.00, 2.02), (1.95, 1.97), (1.0, 1.0)], noise=0.0) == [1, 2, 3]
 
 
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 2), st.floats(0, 0.5)), max_size=30))
+def test_of_two_rows_the_larger_floor_counts(rows: list[tuple[float, float, float]]) -> None:
+    intervals = [(low, low + width) for low, width, _ in rows]
+    noise = [floor for *_, floor in rows]
+    expected = [
+        1 + sum(low / (1 + max(floor, own)) > high for (low, _), floor in zip(intervals, noise, strict=True))
+        for (_, high), own in zip(intervals, noise, strict=True)
+    ]
+    assert stats.ranks(intervals, noise) == expected
+
+
 @given(st.integers(0, 500), st.integers(2, 200))
 def test_thinning_keeps_order_and_both_ends(count: int, most: int) -> None:
     pairs = [(float(index), 1.0) for index in range(count)]

@@ -55,6 +55,18 @@ def test_a_speed_up_within_the_noise_floor_wins_nothing(bench: Bench) -> None:
     assert fastest(0.05) is None
 
 
+def test_a_winner_says_what_to_know_before_believing_it(bench: Bench) -> None:
+    few = {"speedup": 1.8, "speedup_low": 1.5, "speedup_high": 2.1, "pairs": 6, "converged": True}
+    own = bench(profile="quick", metrics=accuracy(0.96, dense=0.94))
+    speed = bench("latency", profile="quick", metrics=few, notes={"weights": "random"})
+    fastest, smallest, _ = winners(board(own, speed))
+    brief = "far better than dense, which quick trains too briefly to be the measure"
+    assert fastest.doubts == ("6 pairs", "not converged", "random weights", brief)
+    assert smallest.doubts == (brief,)
+    sure = winners(board(bench(metrics=accuracy(0.96, dense=0.94), profile="full"), bench.speed(1.8, profile="full")))
+    assert sure[0].doubts == ()
+
+
 def test_nobody_wins_where_nothing_is_close_to_dense(bench: Bench) -> None:
     assert all(each.row is None for each in winners(board(bench(metrics=accuracy(0.5)))))
 
