@@ -35,7 +35,7 @@
   }
 
   function nothing(board, index) {
-    if (!board.timed[index]) return ["No speed-up was measured here: ", make("code", {}, board.needs)];
+    if (!board.timed[index]) return [board.unmeasured + " ", make("code", {}, board.needs)];
     const next = board.steps[index][0];
     if (!next) return ["Nothing measured here is certainly faster than dense."];
     return [`Nothing measured here does that. From ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${next.speedup}.`];

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite import pages, plan, prose, rows, tables
+from suite import pages, plan, prose, registry, rows, tables
 from suite.charts import Looks
 from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
@@ -26,6 +26,10 @@ TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
 MOST = 0.1
 #: Machines that a page without scripts answers for; the shard has all.
 STATIC_MACHINES = 3
+#: Families of methods whose networks do less work, or do it in integers.
+STRUCTURED, QUANTIZED = "structured pruning", "quantization"
+#: Of those that prune structures, the one to begin with.
+PLAINEST = "structured"
 #: What a tolerance of exactly the loss must not fail by: the rounding of a difference.
 _ROUNDING = 1e-9
 
@@ -247,6 +251,7 @@ def shard(found: Leaderboard, looks: Looks) -> dict[str, Any]:
                         [100 * CLOSE_SHARE / CLOSE_POINTS, f"% of the {board.headline.label.lower()}"],
                 "steps": [[answer(step, board, looks) for step in steps(board, setup)] for setup in where],
                 "timed": [setup in board.setups for setup in where],
+                "unmeasured": unmeasured(board),
                 "needs": needs(board),
             }
             for board in advising
@@ -254,12 +259,31 @@ def shard(found: Leaderboard, looks: Looks) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def needs(board: Board) -> str:
-    """The command that would measure a board's speed: of its best compressed row, which is there already."""
-    again = " --force" if board.contended else ""  # what a busy machine measured is fresh
+def unmeasured(board: Board) -> str:
+    """Why no speed-up is there, before the command that `needs` gives."""
+    made, may_be_faster = _made(board)
+    if made and not may_be_faster:
+        return "Only zeros were tried on this network, and zeros alone make nothing faster. What may:"
+    return "No speed-up of a compressed network was measured here. To measure it:"
+
+
+def _made(board: Board) -> tuple[list[Row], list[Row]]:
+    """The compressed rows that are there, best first, and of these those that do less work: fewer MACs, or INT8."""
     made = [row for row in board.rows if row.state == "ok" and row.method != plan.DENSE and row.records]
-    for row in made:  # best first
+    return made, [row for row in made if row.family == QUANTIZED or (row.reduction("macs") or 2) > 1]
+
+
+def needs(board: Board) -> str:
+    """The command that would measure a board's speed: of its best row that may be faster than dense and is there."""
+    again = " --force" if board.contended else ""  # what a busy machine measured is fresh
+    made, may_be_faster = _made(board)
+    for row in may_be_faster:  # best first
         command = rows.command("bench", row.records[0], row.records[0].seed)
         if command is not None:
             return f"{command}{again}"
+    if made:  # and none of it does less work
+        less = [each.name for each in registry.catalogue().methods.values() if each.family == STRUCTURED]
+        for method in sorted(less, key=lambda name: name != PLAINEST)[:1]:
+            asked = f"--task {board.task} --method {method} --points first --profile {board.profile}"
+            return f"python -m suite bench {asked}"
     return f"nox -s bench-cpu -- --task {board.task} --profile {board.profile}{again}"

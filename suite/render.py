@@ -150,7 +150,7 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
     )
     plain = (tables.percent, tables.signed, tables.number, tables.count, tables.size, tables.duration, tables.times,
              tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, prose.unparted,
-             charts.marker, advice.lost_text, advice.needs)  # fmt: skip
+             charts.marker, advice.lost_text, advice.needs, advice.unmeasured)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)
     templates.filters["seeds_said"] = prose.seeds_said

@@ -165,6 +165,27 @@ def test_what_is_owed_of_a_board_is_the_benchmark_of_a_row_that_is_there(measure
     assert advice.needs(board_of(stale)).startswith(f"nox -s bench-cpu -- --task {TASK} ")
 
 
+def test_what_is_owed_is_never_the_benchmark_of_zeros(measured: Callable[..., list[Record]]) -> None:
+    def of(method: str, top1: float, macs: int) -> list[Record]:
+        (found,) = measured(0.5, top1, 1.1, 1.2)[:1]
+        settings = registry.method(method).complete({})
+        counted = {"macs": macs, "dense_macs": 100}
+        return [msgspec.structs.replace(found, method=method, hyperparameters=settings,
+                                        cell=plan.Cell(TASK, method, settings, 0, "full").key,
+                                        freshness=plan.current_freshness(TASK, method),
+                                        metrics=dict(found.metrics) | counted)]  # fmt: skip
+
+    zeros, fewer, integers = of("global-unstructured", 0.94, 100), of(METHOD, 0.92, 50), of("quantize-static", 0.9, 100)
+    assert f"--method {METHOD} " in advice.needs(board_of(zeros, fewer))
+    assert "--method quantize-static " in advice.needs(board_of(zeros, integers))
+    assert advice.unmeasured(board_of(zeros, fewer)).endswith("To measure it:")
+    alone = board_of(zeros)
+    assert "zeros alone make nothing faster" in advice.unmeasured(alone)
+    assert (
+        advice.needs(alone) == f"python -m suite bench --task {TASK} --method structured --points first --profile full"
+    )
+
+
 def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) -> None:
     board = board_of(measured(0.34375, 0.93, 2.8, 3.2))
     (step,) = advice.steps(board, board.setups[0])
