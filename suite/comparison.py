@@ -77,7 +77,8 @@ def _table(table: Table, known: Index) -> FilledTable:
     def fill(number: Number) -> FilledNumber:
         return FilledNumber(number, None if number.by is None else find(number.by, known, seeds))
 
-    return FilledTable(table, tuple((line, tuple(map(fill, line.numbers))) for line in table.lines))
+    lines = tuple((line, tuple(map(fill, line.numbers))) for line in table.lines)
+    return FilledTable(table, lines, _cut(asked, known, seeds))
 
 
 def _figure(figure: Figure, known: Index) -> FilledFigure:
@@ -98,6 +99,16 @@ def _shared(quantities: Iterable[Quantity], known: Index) -> Seeds:
             own = {record.seed for record in _seeds(group)}
             found[group[0].profile] = found.get(group[0].profile, own) & own
     return {profile: seeds for profile, seeds in found.items() if seeds}
+
+
+def _cut(quantities: Iterable[Quantity], known: Index, shared: Seeds) -> tuple[int, ...]:
+    """The seeds shared, of the first profile in which some accuracy has more than those; empty where none has."""
+    for quantity in quantities:
+        state, group = _standing(quantity, known)
+        kept = shared.get(group[0].profile) if group and state == "ok" and quantity.kind == "accuracy" else None
+        if kept is not None and len(_seeds(group)) > len(kept):
+            return tuple(sorted(kept))
+    return ()
 
 
 # ---------------------------------------------------------------------------------------------------------- one number

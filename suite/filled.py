@@ -66,10 +66,23 @@ class FilledNumber:
 
 @dataclass(frozen=True)
 class FilledTable:
-    """A table's lines, each with its numbers filled in, column by column."""
+    """A table's lines, each with its numbers filled in, column by column.
+
+    `seeds` are those that its means are over, where some of its numbers have more of them and some have not.
+    """
 
     table: Table
     lines: tuple[tuple[Line, tuple[FilledNumber, ...]], ...]
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The table's own, and over which seeds its means are, where others on the page are over more."""
+        if not self.seeds:
+            return self.table.notes
+        told = ", ".join(map(str, self.seeds))
+        own = f"Over seed{'' if len(self.seeds) == 1 else 's'} {told} alone, which all numbers of this table have."
+        return (*self.table.notes, own)
 
     @property
     def mixes_machines(self) -> bool:
@@ -147,6 +160,11 @@ class FilledFinding:
         asked = self.finding.by
         costs = [each for name, each in self.found.items() if asked[name][1].kind != "accuracy"]
         return tuple(dict.fromkeys(each.machine for each in costs if each.machine))
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Why its costs are to be read with care."""
+        return tuple(dict.fromkeys(word for each in self.found.values() for word in each.caveats))
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _interval(found: Found) -> str:
 
 def _grounds(filled: FilledFinding) -> str:
     seeds = [prose.seeds_said(filled.seeds)] if filled.seeds else []
-    return ", ".join([f"{filled.finding.profile} profile", *seeds, *filled.machines])
+    return ", ".join([f"{filled.finding.profile} profile", *seeds, *filled.machines, *filled.caveats])
 
 
 def lines(done: Comparison) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _table(filled: FilledTable) -> Iterator[str]:
             difference = difference_text(line, place)
             ours = measured_text(line.unit_of(place.number), place.found, names_machine=mixed and place.is_cost)
             yield f"    {column:{width}}  paper {paper:>14}  ours {ours}  {difference}".rstrip()
-    for note in filled.table.notes:
+    for note in filled.notes:
         yield from textwrap.wrap(f"note: {note}", WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
@@ -164,7 +164,7 @@ def entry(done: Comparison) -> dict[str, Any]:
             {
                 "title": each.table.title,
                 "columns": list(each.table.columns),
-                "notes": list(each.table.notes),
+                "notes": list(each.notes),
                 "lines": [_line(line, numbers) for line, numbers in each.lines],
             }
             for each in done.tables

@@ -103,7 +103,7 @@ def study_page(filled: Comparison, cells: Set[str]) -> StudyPage:
         (each.table.title, each.table.columns,
          tuple((line.label, tuple(_place(place, line, cells, mixed=each.mixes_machines) for place in places))
                for line, places in each.lines),
-         each.table.notes)
+         each.notes)
         for each in filled.tables
     )  # fmt: skip
     states = [found.state for found in filled.found]

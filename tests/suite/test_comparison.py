@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from suite import comparison, plan, side_by_side, study_plan
-from suite.filled import FilledNumber
+from suite.filled import FilledNumber, FilledTable
 from suite.history import Trained
 from suite.records import Record
 from suite.studies import (
@@ -195,8 +195,12 @@ def test_the_most_trusted_of_the_machines_newest_costs_counts(fresh: Callable[..
     assert chosen(cost("a", 5, 0.01, converged=False), cost("b", 4, 0.04)) == 4
     assert chosen(cost("a", 5, 0.01, contended=True), cost("b", 4, 1.0, weights="random")) == 4
     said = Finding("{speed} as fast.", {"speed": ("factor", SPEED)}, profile="full")
-    for notes, text in (({}, ("5.00\u00d7 [4.90, 5.10] as fast.", "full profile, a")), ({"contended": True}, None)):
-        done = comparison.compare(study(SPEED, findings=(said,)), comparison.index([cost("a", 5, 0.1, **notes)]))
+    for width, notes, text in (
+        (0.05, {}, ("5.00\u00d7 [4.95, 5.05] as fast.", "full profile, a")),
+        (0.1, {}, ("5.00\u00d7 [4.90, 5.10] as fast.", "full profile, a, not converged")),
+        (0.05, {"contended": True}, None),
+    ):
+        done = comparison.compare(study(SPEED, findings=(said,)), comparison.index([cost("a", 5, width, **notes)]))
         assert side_by_side.findings(done) == ((text,) if text else ())
 
 
@@ -207,13 +211,18 @@ def test_numbers_beside_one_another_are_of_the_same_seeds(fresh: Callable[..., R
         own = {"seed": seed, "metrics": {"top1": top1}, "hyperparameters": dict(comparison.cell(asked).hyperparameters)}
         return fresh(**(own | changes))
 
+    def table(*records: Record) -> FilledTable:
+        return comparison.compare(study(HALF, quarter), comparison.index(records)).tables[0]
+
     def means(*records: Record) -> list[tuple[float | None, int]]:
-        done = comparison.compare(study(HALF, quarter), comparison.index(records))
-        return [(each.found.value, each.found.seeds) for each in done.tables[0].lines[0][1] if each.found]
+        return [(each.found.value, each.found.seeds) for each in table(*records).lines[0][1] if each.found]
 
     halves = [trained(HALF, seed, top1) for seed, top1 in enumerate((0.5, 0.75, 0.25))]
     assert means(*halves) == [(0.5, 3), (None, 0)], "what is missing takes no seed away"
     assert means(*halves, trained(quarter, 1, 0.5)) == [(0.75, 1), (0.5, 1)]
+    (said,) = table(*halves, trained(quarter, 1, 0.5)).notes
+    assert said == "Over seed 1 alone, which all numbers of this table have."
+    assert table(*halves).notes == () == table(*halves, trained(quarter, 7, 0.5)).notes
     assert means(*halves, trained(quarter, 7, 0.5)) == [(0.5, 3), (0.5, 1)], "no seed in common: each its own"
     assert means(*halves, trained(quarter, 1, 0.5, profile="quick")) == [(0.5, 3), (0.5, 1)]
     assert means(*halves, trained(quarter, 1, 0.5, freshness="0" * 64)) == [(0.5, 3), (0.5, 1)]
