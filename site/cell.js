@@ -129,6 +129,7 @@
           cell.logged.length ? make("h2", { class: "small" }, "What the method logged") : null, cell.logged.length ? facts(cell.logged) : null),
         make("div", {}, make("h2", { class: "small" }, "Hyperparameters"), cell.hyperparameters.length ? facts(cell.hyperparameters) : make("p", { class: "nothing" }, "None."),
           cell.hyperparameters.length ? make("p", { class: "note" }, "What they mean: ", make("a", { href: cell.method_page }, cell.method)) : null,
+          cell.scaled ? make("p", { class: "note" }, cell.scaled) : null,
           cell.recipe.length ? make("h2", { class: "small" }, "Recipe of the dense model") : null, cell.recipe.length ? facts(cell.recipe) : null)),
       cell.gallery && cell.gallery.length ? gallery(cell) : null,
       cell.curve.length ? curve(cell.curve) : null,

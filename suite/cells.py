@@ -59,6 +59,7 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "command": best.command if best is not None else None,
         "hyperparameters": [[name, spell(value) or "empty"] for name, value in row.hyperparameters.items()],
         "numbers": [] if best is None else list(_numbers(best)),
+        "scaled": None if best is None else _scaled(best),
         "recipe": [] if best is None or best.recipe is None else [list(pair) for pair in pages.facts(best.recipe)],
         "curve": [] if best is None else best.curve,
         "logged": [] if best is None else _logged(best.curve),
@@ -74,6 +75,15 @@ def cell_data(key: str, board: Board, row: Row, records: Sequence[Record]) -> di
         "history": [_event(record, best, (*timed, *memory, *energy))
                     for record in records if record.kind != "noise-floor"],
     }  # fmt: skip
+
+
+def _scaled(record: Record) -> str | None:
+    """What a short profile makes of a method's epochs; None where it trains all of them, or has none to train."""
+    share = (record.recipe or {}).get("finetune_share")
+    asked = any("epochs" in name and value for name, value in record.hyperparameters.items())
+    if not asked or not _is_number(share) or share == 1:
+        return None
+    return f"Epochs, here and in the curves, are those of the full profile: {record.profile} trains {share:g} of them."
 
 
 def shown_record(key: str, row: Row, records: Sequence[Record]) -> Record | None:
@@ -257,6 +267,7 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
         *_origin(record),
         ("machine", record.machine),
         ("device", record.device),
+        ("took to make", tables.duration(took) if _is_number(took := record.notes.get("compress_seconds")) else ""),
         ("data", record.data_source or ""),
         ("data SHA-256", record.data_sha256 or ""),
         ("dense checkpoint SHA-256", record.checkpoint_sha256 or ""),
@@ -266,7 +277,7 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
         ("protocol", str(record.protocol)),
         *((name, text) for name, text in _again(record)),
         *((name, version) for name, version in sorted(record.versions.items())),
-        *((f"note: {name}", spell(value)) for name, value in record.notes.items()),
+        *((f"note: {name}", spell(value)) for name, value in record.notes.items() if name != "compress_seconds"),
     ]
 
 

@@ -97,9 +97,9 @@ STUDY = Study(
         Finding(
             "Which half of the DCGAN is pruned seems to matter. The original's distance of {dense} would have come "
             "down to {on} by training on; pruned and trained for as long the generator alone leaves {generator}, both "
-            "at once {both}, the discriminator alone {discriminator}: a full generator against a teacher of an eighth "
-            "of the size comes off worst. All of this by the method structured; by branches the discriminator alone "
-            "leaves {branch}.",
+            "at once {both}, the discriminator alone {discriminator}. The worst of the three is a full generator whose "
+            "discriminator has an eighth of its size. All of this by the method structured; by branches the "
+            "discriminator alone leaves {branch}.",
             {
                 "dense": ("number", Quantity("dcgan-cifar10", "dense", "frechet_small")),
                 "on": ("number", Quantity(*TRAINED_ON[:2], "frechet_small", TRAINED_ON[2])),
@@ -113,8 +113,7 @@ STUDY = Study(
         ),
         Finding(
             "With branches both halves at once end at {branch}, with channels removed at {structured}, after "
-            "{branch_macs} and {structured_macs} MACs of training: a factor that two epochs of one training can differ "
-            "by as well.",
+            "{branch_macs} and {structured_macs} MACs of training. Two epochs of one training can lie as far apart.",
             {
                 "branch": ("number", Quantity("dcgan-cifar10", METHOD, "frechet_small", RATIO)),
                 "structured": ("number", Quantity("dcgan-cifar10", "structured", "frechet_small", RATIO)),

@@ -75,7 +75,8 @@ STUDY = Study(
         Finding(
             "What the report put off can be done: with the transposed convolutions pruned too, {whole_left} of the "
             "parameters are left with {whole} the original's loss, where they are spared {spared_left} with {spared}. "
-            "That fewer should be better is hardly so: it is one seed, and the order turned in the last restart.",
+            "This is one seed, and which of the two is ahead changed in the last restart: it is no evidence that "
+            "fewer parameters are better.",
             {
                 "whole": ("factor", Quantity(TASK, METHOD, "loss", WHOLE, form="over-dense")),
                 "whole_left": ("fraction", Quantity(TASK, METHOD, "parameters", WHOLE, form="over-dense")),

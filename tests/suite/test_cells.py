@@ -158,3 +158,25 @@ def test_the_share_of_int8_is_told_from_the_end_of_a_longer_curve(one: Make) -> 
     curve: list[dict[str, Any]] = [{"step": 0, "val": -0.3}, {"step": 1, "val": -0.2, "quantized_share": 0.5}]
     record = one("quantize-qat", curve=curve)
     assert pages_of(record)[record.cell]["logged"] == [["weights in INT8", "50.00 %"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "share", "said"),
+    [
+        ("structured", {}, 0.1, True),
+        ("structured", {}, 1, False),
+        ("global-unstructured", {"epochs": 0}, 0.1, False),
+        ("quantize-static", {}, 0.1, False),
+    ],
+)
+def test_a_cell_says_which_profiles_epochs_its_settings_name(
+    one: Make, method: str, given: dict[str, Any], share: float, said: bool
+) -> None:
+    record = one(method, given, profile="quick", recipe={"epochs": 12, "finetune_share": share})
+    assert (pages_of(record)[record.cell]["scaled"] is not None) == said
+
+
+def test_a_cell_says_how_long_it_took(one: Make) -> None:
+    record = one(notes={"compress_seconds": 90.0, "why": "x"})
+    told = dict(pages_of(record)[record.cell]["provenance"])
+    assert told["took to make"] == "90.0\u202fs" and "note: compress_seconds" not in told and told["note: why"] == "x"
