@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from suite import plan, setups
+from suite import plan, setups, side_by_side
 from suite.filled import (
     Comparison,
     FilledFigure,
@@ -180,8 +180,15 @@ def _found(quantity: Quantity, state: State, group: Sequence[Record]) -> Found:
         machine=chosen[0].machine,
         reason="measured with an earlier version of the method, model, task or protocol" if state == "stale" else None,
         cells=tuple(record.cell for record in chosen),
-        caveats=() if quantity.kind == "accuracy" else setups.caveats(chosen[0]),
+        caveats=() if quantity.kind == "accuracy" else (*setups.caveats(chosen[0]), *_base(quantity, chosen[0])),
     )
+
+
+def _base(quantity: Quantity, record: Record) -> Iterator[str]:
+    """What a compiled network's memory is to be compared with, since an eager base stands beside it."""
+    dense = _number(record.metrics.get("dense_peak_bytes"))
+    if quantity.metric == "peak_bytes" and dense is not None and (record.conditions or {}).get("backend") == "compile":
+        yield f"compiled dense {side_by_side.decimal(dense, 'bytes', 4)}"
 
 
 def _seeds(group: Sequence[Record]) -> list[Record]:

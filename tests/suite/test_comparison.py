@@ -226,3 +226,15 @@ def test_numbers_beside_one_another_are_of_the_same_seeds(fresh: Callable[..., R
     assert means(*halves, trained(quarter, 7, 0.5)) == [(0.5, 3), (0.5, 1)], "no seed in common: each its own"
     assert means(*halves, trained(quarter, 1, 0.5, profile="quick")) == [(0.5, 3), (0.5, 1)]
     assert means(*halves, trained(quarter, 1, 0.5, freshness="0" * 64)) == [(0.5, 3), (0.5, 1)]
+
+
+def test_the_memory_of_a_compiled_network_names_its_own_base(fresh: Callable[..., Record]) -> None:
+    def caveats(backend: str) -> tuple[str, ...]:
+        conditions = {"batch_size": 1, "threads": 1, "backend": backend}
+        asked = Quantity("tiny", "zeroes", "peak_bytes", {"share": 0.5}, kind="memory", conditions=conditions)
+        found = filled(study(asked), fresh(kind="memory", conditions=conditions,
+                                           metrics={"peak_bytes": 120e6, "dense_peak_bytes": 118e6})).found  # fmt: skip
+        assert found is not None and found.value == 120e6
+        return found.caveats
+
+    assert caveats("compile") == ("compiled dense 118.0\u202fMB",) and caveats("eager") == ()
