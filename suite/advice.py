@@ -1,7 +1,7 @@
 """The engineer's question: on this machine, losing at most so much, which network is fastest? Pure: no file is read.
 
 Only what is certain counts: a speed-up is taken at the lower end of its interval, lessened by its noise floor, and must
-then be above 1. Stale, failed and contended rows never advise.
+then be at least WORTH. Stale, failed and contended rows never advise.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
 MOST = 0.1
 #: Machines that a page without scripts answers for; the shard has all.
 STATIC_MACHINES = 3
+#: The smallest certain speed-up that is worth a loss, and the trouble.
+WORTH = 1.02
 #: Families of methods whose networks do less work, or do it in integers.
 STRUCTURED, QUANTIZED = "structured pruning", "quantization"
 #: Of those that prune structures, the one to begin with.
@@ -74,14 +76,14 @@ def steps(board: Board, setup: Setup) -> tuple[Step, ...]:
 
 
 def certain(row: Row, board: Board, setup: Setup) -> Step | None:
-    """A row that is certainly faster than dense in `setup`; None for all others."""
+    """A row that is certainly faster than dense in `setup`, and by enough to matter; None for all others."""
     speedup, missed = gain(row, "speedup", setup), lost(row, board)
     if speedup is None or row.method == plan.DENSE or missed is None:
         return None
     measurement = row.speeds[setup]
     assert measurement.interval is not None  # or there would be no gain
     at_least = measurement.interval[0] / (1 + measurement.floor)
-    if at_least <= 1:
+    if at_least < WORTH:
         return None
     scale = tolerance_scale(board) or 0.0
     against_dense = next((each for each in row.verdicts if each.rival == plan.DENSE), None)

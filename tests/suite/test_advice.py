@@ -198,3 +198,8 @@ def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) 
         (cell,) = cells_of(parser.parse_args([*words[4:], last]))
         assert cell == plan.Cell(TASK, METHOD, step.row.hyperparameters, 0, "full")
     assert export.endswith(f" --format onnx --out {TASK}-{METHOD}.onnx")
+
+
+def test_a_gain_too_small_to_matter_is_not_advised(measured: Callable[..., list[Record]]) -> None:
+    assert told(board_of(measured(0.5, 0.94, 1.01, 1.05)), 0.01) is None
+    assert told(board_of(measured(0.5, 0.94, 1.03, 1.05)), 0.01) is not None
