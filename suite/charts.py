@@ -49,7 +49,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one look. `colour` counts from 0, None is dense's own; a hollow marker is a control."""
+    """Points of one look. `colour` counts from 0, None is dense's own; a hollow marker is a control.
+
+    `dash` is the line's (dashed, dotted or none); to the points numbered in `breaks` no line leads.
+    """
 
     name: str
     colour: int | None
@@ -57,6 +60,8 @@ class Series:
     hollow: bool
     points: tuple[Point, ...]
     joined: bool = False
+    dash: str = ""
+    breaks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -336,9 +341,10 @@ def front_path(chart: Chart) -> str:
 
 
 def joined_path(chart: Chart, series: Series) -> str:
-    """A line through a series' points."""
+    """A line through a series' points, but for its breaks."""
     return " ".join(
-        f"{'L' if i else 'M'}{paper_x(chart, p.x)} {paper_y(chart, p.y)}" for i, p in enumerate(series.points)
+        f"{'L' if i and i not in series.breaks else 'M'}{paper_x(chart, p.x)} {paper_y(chart, p.y)}"
+        for i, p in enumerate(series.points)
     )
 
 

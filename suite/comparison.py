@@ -242,7 +242,11 @@ def _formed(quantity: Quantity, own: float | None, other: float | None) -> float
 
 def trained(curve: Sequence[Mapping[str, Scalar]]) -> list[Mapping[str, Scalar]]:
     """A logged curve from its start, without the levels that got no epoch: they show what the one before left."""
-    return [point for number, point in enumerate(curve) if number == 0 or point.get("epochs") != 0]
+    return [point for number, point in enumerate(curve) if _is_trained(number, point)]
+
+
+def _is_trained(number: int, point: Mapping[str, Scalar]) -> bool:
+    return number == 0 or point.get("epochs") != 0
 
 
 def read_point(quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]) -> float | None:
@@ -287,18 +291,31 @@ def _logged_series(series: Series, quantity: Quantity, known: Index) -> FilledSe
     again = command(quantity, profile=record.profile, seed=record.seed)
     curve: Sequence[Mapping[str, Scalar]] = record.curve if series.x != EPOCH else epochs(record.trainings)
     kept = trained(curve)
-    points = tuple(_points(series, quantity, kept))
-    if not points:
+    drawn = list(_points(series, quantity, curve))
+    if not drawn:
         which = "the logged curve" if series.x != EPOCH else "what it trained, epoch by epoch,"
         lacking = Found("missing", f"{again} --force", reason=f"{which} has no {quantity.metric}")
         return FilledSeries(series, (), (lacking,))
     shown = Found(state, again, seeds=1, profile=record.profile, machine=record.machine, cells=(record.cell,))
-    return FilledSeries(series, points, (shown,), len(curve) - len(kept))
+    numbers = [number for number, _, _ in drawn]
+    return FilledSeries(
+        series,
+        points=tuple(pair for _, pair, _ in drawn),
+        found=(shown,),
+        untrained=len(curve) - len(kept),
+        breaks=tuple(i for i in range(1, len(numbers)) if numbers[i] > numbers[i - 1] + 1),
+        restarts=tuple(restart for _, _, restart in drawn),
+    )
 
 
-def _points(series: Series, quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]) -> Iterator[tuple[float, float]]:
+def _points(
+    series: Series, quantity: Quantity, curve: Sequence[Mapping[str, Scalar]]
+) -> Iterator[tuple[int, tuple[float, float], int]]:
+    """Number in the curve, (x, y) and which restart, of each trained point that has both."""
     first = _number(curve[0].get(quantity.metric)) if curve else None
-    for point in curve:
+    restarts = 0
+    for number, point in enumerate(curve):
         x, y = _number(point.get(series.x)), _formed(quantity, _number(point.get(quantity.metric)), first)
-        if x is not None and y is not None:
-            yield x, y
+        restarts += bool(point.get("restart"))
+        if x is not None and y is not None and _is_trained(number, point):
+            yield number, (x, y), restarts if point.get("restart") else 0

@@ -94,13 +94,16 @@ class FilledTable:
 @dataclass(frozen=True)
 class FilledSeries:
     """A curve of the source beside ours: `points` are (x, y) that were measured, `found` what each of them, or the
-    whole logged curve, came from. `untrained` of its points are left out: no epoch was spent there.
+    whole logged curve, came from. `untrained` of its points are left out: no epoch was spent there. `breaks` are the
+    numbers of the points before which some are, `restarts` which restart each point of a logged curve is, 0 for none.
     """
 
     series: Series
     points: tuple[tuple[float, float], ...]
     found: tuple[Found, ...]
     untrained: int = 0
+    breaks: tuple[int, ...] = ()
+    restarts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

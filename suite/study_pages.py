@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from suite import charts, comparison, prose, tables
+from suite import charts, comparison, prose, study_lines, tables
 from suite.charts import Chart, Point
 from suite.errors import SuiteError
 from suite.filled import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
@@ -18,8 +18,6 @@ from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
 log = logging.getLogger(__name__)
-#: Marks of a figure's curves: the colour counts on, the shape too, so that neither is needed to tell two apart.
-SHAPES = ("circle", "square", "triangle-up", "diamond", "hexagon", "triangle-down", "cross")
 #: Of a source's own points.
 REPORTED = "reported"
 
@@ -201,19 +199,29 @@ def _drawing(filled: FilledFigure) -> Drawing:
     untrained = sum(each.untrained for each in filled.series)
     if untrained:
         levels = "1 level" if untrained == 1 else f"{untrained} levels"
-        notes += (f"{levels} without an epoch of training left out: the profile has too few for all.",)
+        notes += (f"{levels} without an epoch of training left out, where lines are broken: the profile has too few "
+                  "for all.",)  # fmt: skip
     points = [point for each in series for point in each.points]
     chart = None
     if points:
+        most = max((restart for each in filled.series for restart in study_lines.restarts(each)), default=0)
         chart = Chart(
             key="study",
             title=figure.title,
-            note="Hollow marks: the source's own numbers. Filled: ours",
-            x=charts.plain_axis(*_labelled(figure.x_label, figure.x_unit), [point.x for point in points]),
+            note="Hollow marks: the source's own numbers. Filled: ours" + study_lines.told(most),
+            x=_across(filled, [point.x for point in points], most),
             y=charts.plain_axis(*_labelled(figure.y_label, figure.y_unit), [point.y for point in points]),
             series=tuple(series),
-        )
+        )  # fmt: skip
     return Drawing(figure.title, chart, _marks(series), notes, missing)
+
+
+def _across(filled: FilledFigure, values: Sequence[float], most: int) -> charts.Axis:
+    figure = filled.figure
+    if most:
+        return study_lines.levels(figure.x_label, [x for each in filled.series for x, _ in each.points], most)
+    axis = charts.plain_axis(*_labelled(figure.x_label, figure.x_unit), values)
+    return study_lines.whole(axis) if figure.x_unit == "count" else axis
 
 
 def _labelled(label: str, unit: Unit) -> tuple[str, float]:
@@ -223,18 +231,23 @@ def _labelled(label: str, unit: Unit) -> tuple[str, float]:
 
 def _curves(filled: FilledFigure) -> Iterator[charts.Series]:
     figure = filled.figure
+
+    def point(name: str, x: float, y: float, restart: int = 0) -> Point:
+        where = f"restart {restart}" if restart else spelled(x, figure.x_unit, padded=False)
+        at = study_lines.across(x, restart, index, len(filled.series))
+        return Point(at, y, f"{name}: {spelled(y, figure.y_unit)} at {where}", "")
+
     for index, each in enumerate(filled.series):
-        colour, shape = index % charts.COLOURS, SHAPES[index % len(SHAPES)]
-        said = [(x, y) for x, y in each.series.reported if y is not None]
+        colour, shape, dash = study_lines.look(index)
+        told, name = f"{each.series.label} ({REPORTED})", _ours(each)
+        said = [point(told, x, y) for x, y in each.series.reported if y is not None]
         whole = len(said) == len(each.series.reported)  # a line over a point without a number would invent one
-        for name, pairs, hollow, joined in ((f"{each.series.label} ({REPORTED})", said, True, whole),
-                                            (_ours(each), list(each.points), False, True)):  # fmt: skip
-            if pairs:
-                points = [
-                    Point(x, y, f"{name}: {spelled(y, figure.y_unit)} at {spelled(x, figure.x_unit, padded=False)}", "")
-                    for x, y in pairs
-                ]
-                yield charts.Series(name, colour, shape, hollow, tuple(points), joined=joined and len(points) > 1)
+        if said:
+            yield charts.Series(told, colour, shape, True, tuple(said), joined=whole and len(said) > 1, dash=dash)
+        ours = [point(name, x, y, restart)
+                for (x, y), restart in zip(each.points, study_lines.restarts(each), strict=True)]  # fmt: skip
+        if ours:
+            yield charts.Series(name, colour, shape, False, tuple(ours), len(ours) > 1, dash, each.breaks)
 
 
 def _ours(filled: FilledSeries) -> str:
@@ -246,6 +259,13 @@ def _ours(filled: FilledSeries) -> str:
 
 def _marks(series: Sequence[charts.Series]) -> dict[str, Mapping[str, Any]]:
     return {
-        each.name: {"colour": f"c{each.colour}", "path": charts.marker(each.shape), "hollow": each.hollow, "family": ""}
+        each.name: {
+            "colour": f"c{each.colour}",
+            "path": charts.marker(each.shape),
+            "hollow": each.hollow,
+            "family": "",
+            "joined": each.joined,
+            "dash": each.dash,
+        }
         for each in series
     }

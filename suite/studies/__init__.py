@@ -107,8 +107,8 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-#: What a series stands over that follows a cell's trainings.
-EPOCH = "epoch"
+#: What a series stands over that follows a cell's trainings; one that follows its levels, with restarts at the last.
+EPOCH, ALPHA = "epoch", "alpha"
 
 
 @dataclass(frozen=True)

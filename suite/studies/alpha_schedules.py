@@ -3,7 +3,19 @@
 import math
 
 from suite.records import Scalar
-from suite.studies import EPOCH, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
+from suite.studies import (
+    ALPHA,
+    EPOCH,
+    Figure,
+    Finding,
+    Line,
+    Number,
+    Quantity,
+    Series,
+    Setting,
+    Study,
+    Table,
+)
 
 #: Many trainings: VGG16 at a quarter of its width.
 VGG, AUTOENCODER, METHOD = "vgg16-cifar10+width0.25", "autoencoder-carla", "branch-alpha"
@@ -90,7 +102,7 @@ def _accuracies(settings: dict[str, Setting]) -> tuple[Line, ...]:
 
 def _curves(task: str, settings: dict[str, Setting]) -> tuple[Series, ...]:
     return tuple(
-        Series(label, logged=Quantity(task, METHOD, "val", setting), x="alpha") for label, setting in settings.items()
+        Series(label, logged=Quantity(task, METHOD, "val", setting), x=ALPHA) for label, setting in settings.items()
     )
 
 

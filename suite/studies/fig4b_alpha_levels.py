@@ -1,6 +1,19 @@
 """Fig. 4b of the model-pruning paper and Weekly report 5: VGG16's accuracy as alpha falls from 1 to 0."""
 
-from suite.studies import EPOCH, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
+from suite.studies import (
+    ALPHA,
+    EPOCH,
+    Figure,
+    Finding,
+    Line,
+    Number,
+    Quantity,
+    Series,
+    Setting,
+    Study,
+    Table,
+    Target,
+)
 
 TASK, METHOD = "vgg16-cifar10", "branch-alpha"
 OURS: Setting = {"channel_ratio": 22 / 64}
@@ -66,9 +79,9 @@ STUDY = Study(
             series=(
                 Series("paper's epochs and rates",
                        reported=((1.0, 0.92), *((round(1 - 0.1 * k, 1), None) for k in range(1, 10)), (0.0, 0.885)),
-                       logged=Quantity(TASK, METHOD, "val", PAPER), x="alpha"),
-                Series("our epochs and rates", logged=Quantity(TASK, METHOD, "val", OURS), x="alpha"),
-                Series("Weekly report 5's sequence", logged=Quantity(TASK, METHOD, "val", WEEKLY), x="alpha"),
+                       logged=Quantity(TASK, METHOD, "val", PAPER), x=ALPHA),
+                Series("our epochs and rates", logged=Quantity(TASK, METHOD, "val", OURS), x=ALPHA),
+                Series("Weekly report 5's sequence", logged=Quantity(TASK, METHOD, "val", WEEKLY), x=ALPHA),
             ),
             notes=("Between 1 and 0 the text says 92 % throughout, a little more for some levels, and no number for "
                    "any of them.",),

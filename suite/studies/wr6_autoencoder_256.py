@@ -1,6 +1,6 @@
 """Section 2.2 of Weekly report 6: the first autoencoder, whose bottleneck is 16x16x256."""
 
-from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
+from suite.studies import ALPHA, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
 from suite.studies._costs import time
 
 TASK, METHOD = "autoencoder-carla+bottleneck256", "branch-alpha"
@@ -59,8 +59,8 @@ STUDY = Study(
             x_unit="number",
             y_label="score on validation data (the loss, negative)",
             series=(
-                Series("transposed convolutions spared", logged=Quantity(TASK, METHOD, "val", SPARED), x="alpha"),
-                Series("all pruned", logged=Quantity(TASK, METHOD, "val", WHOLE), x="alpha"),
+                Series("transposed convolutions spared", logged=Quantity(TASK, METHOD, "val", SPARED), x=ALPHA),
+                Series("all pruned", logged=Quantity(TASK, METHOD, "val", WHOLE), x=ALPHA),
             ),
             y_unit="number",
         ),
