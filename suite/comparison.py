@@ -231,6 +231,8 @@ def read(quantity: Quantity, record: Record) -> float | None:
 def _formed(quantity: Quantity, own: float | None, other: float | None) -> float | None:
     if own is None or quantity.form == "value":
         return own
+    if quantity.form == "negated":
+        return -own
     if quantity.form == "complement":
         return 1 - own
     if other is None:

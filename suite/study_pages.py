@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from suite import charts, comparison, prose, study_lines, tables
@@ -210,7 +210,8 @@ def _drawing(filled: FilledFigure) -> Drawing:
             title=figure.title,
             note="Hollow marks: the source's own numbers. Filled: ours" + study_lines.told(most),
             x=_across(filled, [point.x for point in points], most),
-            y=charts.plain_axis(*_labelled(figure.y_label, figure.y_unit), [point.y for point in points]),
+            y=replace(charts.plain_axis(*_labelled(figure.y_label, figure.y_unit), [point.y for point in points]),
+                      falling=figure.falling),
             series=tuple(series),
         )  # fmt: skip
     return Drawing(figure.title, chart, _marks(series), notes, missing)

@@ -17,8 +17,9 @@ from suite.records import Scalar
 
 #: How a metric becomes the number that a source prints. `complement`: 1 - value (an error from an accuracy);
 #: `over-dense`, `less-dense`: value / dense value, value - dense value; `over-start`: value / that of the curve's first
-#: point; `mean`: of a latency record's samples, where the record's own value is their median.
-Form = Literal["value", "complement", "over-dense", "less-dense", "over-start", "mean"]
+#: point; `mean`: of a latency record's samples, where the record's own value is their median; `negated`: -value (a loss
+#: from the score on validation data).
+Form = Literal["value", "complement", "over-dense", "less-dense", "over-start", "mean", "negated"]
 #: What a number is, in base units: a fraction of one, a difference of two fractions (`points`, shown a hundredfold),
 #: seconds, bytes, a count, a factor (2 is twice), a plain number.
 Unit = Literal["fraction", "points", "seconds", "bytes", "count", "factor", "number"]
@@ -109,6 +110,8 @@ class Table:
 
 #: What a series stands over that follows a cell's trainings; one that follows its levels, with restarts at the last.
 EPOCH, ALPHA = "epoch", "alpha"
+#: How an axis of a loss is called, which is falling.
+LOSS = "loss on validation data (lower is better: it falls upwards)"
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the source: its axes in words, their units, and its curves."""
+    """A figure of the source: its axes in words, their units, and its curves. A loss is `falling`: up is better."""
 
     title: str
     x_label: str
@@ -137,6 +140,7 @@ class Figure:
     series: tuple[Series, ...]
     x_unit: Unit = "fraction"
     y_unit: Unit = "fraction"
+    falling: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -6,8 +6,10 @@ from suite.records import Scalar
 from suite.studies import (
     ALPHA,
     EPOCH,
+    LOSS,
     Figure,
     Finding,
+    Form,
     Line,
     Number,
     Quantity,
@@ -100,9 +102,10 @@ def _accuracies(settings: dict[str, Setting]) -> tuple[Line, ...]:
     )  # fmt: skip
 
 
-def _curves(task: str, settings: dict[str, Setting]) -> tuple[Series, ...]:
+def _curves(task: str, settings: dict[str, Setting], form: Form = "value") -> tuple[Series, ...]:
     return tuple(
-        Series(label, logged=Quantity(task, METHOD, "val", setting), x=ALPHA) for label, setting in settings.items()
+        Series(label, logged=Quantity(task, METHOD, "val", setting, form=form), x=ALPHA)
+        for label, setting in settings.items()
     )
 
 
@@ -161,8 +164,8 @@ STUDY = Study(
                tuple(Series(label, logged=Quantity(VGG, METHOD, "val", setting), x=EPOCH)
                      for label, setting in BY_EPOCH.items()), x_unit="count",
                notes=("The papers draw selected levels, each from its own first epoch, and print no numbers.",)),
-        Figure("Fig. 10: weight decay on the autoencoder", "alpha", "score on validation data (the loss, negative)",
-               _curves(AUTOENCODER, DECAYS), x_unit="number", y_unit="number"),
+        Figure("Fig. 10: weight decay on the autoencoder", "alpha", LOSS, _curves(AUTOENCODER, DECAYS, "negated"),
+               x_unit="number", y_unit="number", falling=True),
     ),
     inconsistencies=(
         "After the run of Fig. 8, says section 4.1.1, a simple step schedule was replaced; the caption of Fig. 8 has "

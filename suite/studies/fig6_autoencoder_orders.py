@@ -1,6 +1,6 @@
 """Figs. 5 to 7 of the model-pruning paper: the autoencoder's halves pruned one after the other, and both at once."""
 
-from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
+from suite.studies import LOSS, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
 from suite.studies._costs import beside, memories, memory_left, time, times
 
 TASK, METHOD = "autoencoder-carla", "branch-alpha"
@@ -111,15 +111,16 @@ STUDY = Study(
     ),
     figures=(
         Figure(
-            title="Fig. 6: the score at each alpha",
+            title="Fig. 6: the loss at each alpha",
             x_label="levels and trainings at alpha 0, in turn",
-            y_label="score on validation data (the loss, negative)",
-            series=(
-                Series("separately: encoder, then decoder", logged=Quantity(TASK, METHOD, "val", HALVES), x="step"),
-                Series("simultaneously", logged=Quantity(TASK, METHOD, "val", BOTH), x="step"),
+            y_label=LOSS,
+            series=tuple(
+                Series(label, logged=Quantity(TASK, METHOD, "val", setting, form="negated"), x="step")
+                for label, setting in (("separately: encoder, then decoder", HALVES), ("simultaneously", BOTH))
             ),
             x_unit="count",
             y_unit="number",
+            falling=True,
             notes=("Drawn over the levels in turn: alpha falls from 1 to 0 once for each half. The paper prints none "
                    "of the figure's numbers. Fig. 7's counterpart are the reconstructions on the networks' pages.",),
         ),

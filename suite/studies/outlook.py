@@ -1,6 +1,6 @@
 """The outlook of the model-pruning paper: larger steps, a jump, an autoencoder with skip connections, a DCGAN."""
 
-from suite.studies import Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
+from suite.studies import LOSS, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
 from suite.studies._costs import time
 
 TASK, PLAIN, METHOD = "autoencoder-carla+skip", "autoencoder-carla", "branch-alpha"
@@ -72,15 +72,16 @@ STUDY = Study(
     ),
     figures=(
         Figure(
-            title="The score along the schedule, with skip connections",
+            title="The loss along the schedule, with skip connections",
             x_label="level",
-            y_label="score on validation data (the loss, negative)",
-            series=(
-                Series("both at once", logged=Quantity(TASK, METHOD, "val", BOTH), x="step"),
-                Series("encoder, then decoder", logged=Quantity(TASK, METHOD, "val", HALVES), x="step"),
+            y_label=LOSS,
+            series=tuple(
+                Series(label, logged=Quantity(TASK, METHOD, "val", setting, form="negated"), x="step")
+                for label, setting in (("both at once", BOTH), ("encoder, then decoder", HALVES))
             ),
             x_unit="count",
             y_unit="number",
+            falling=True,
         ),
     ),
     findings=(

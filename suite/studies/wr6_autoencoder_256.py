@@ -1,6 +1,6 @@
 """Section 2.2 of Weekly report 6: the first autoencoder, whose bottleneck is 16x16x256."""
 
-from suite.studies import ALPHA, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
+from suite.studies import ALPHA, LOSS, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table
 from suite.studies._costs import time
 
 TASK, METHOD = "autoencoder-carla+bottleneck256", "branch-alpha"
@@ -54,15 +54,16 @@ STUDY = Study(
     ),
     figures=(
         Figure(
-            title="The score along the schedule",
+            title="The loss along the schedule",
             x_label="alpha",
             x_unit="number",
-            y_label="score on validation data (the loss, negative)",
-            series=(
-                Series("transposed convolutions spared", logged=Quantity(TASK, METHOD, "val", SPARED), x=ALPHA),
-                Series("all pruned", logged=Quantity(TASK, METHOD, "val", WHOLE), x=ALPHA),
+            y_label=LOSS,
+            series=tuple(
+                Series(label, logged=Quantity(TASK, METHOD, "val", setting, form="negated"), x=ALPHA)
+                for label, setting in (("transposed convolutions spared", SPARED), ("all pruned", WHOLE))
             ),
             y_unit="number",
+            falling=True,
         ),
     ),
     inconsistencies=(

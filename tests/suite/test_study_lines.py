@@ -79,6 +79,16 @@ def test_steps_are_drawn_as_they_come(drawn: Callable[..., charts.Chart]) -> Non
     assert not chart.x.falling
 
 
+def test_a_loss_is_positive_and_falls_upwards(drawn: Callable[..., charts.Chart]) -> None:
+    chart = drawn("negated", falling=True)
+    assert [point.y for point in chart.series[0].points] == [0.1, 0.2, 0.3, 0.25, 0.15]
+    assert charts.paper_y(chart, 0.1) < charts.paper_y(chart, 0.3)
+    named = [figure for study in studies().values() for figure in study.figures if "loss" in figure.y_label]
+    assert named and all(figure.falling for figure in named)
+    forms = {series.logged.form for figure in named for series in figure.series if series.logged is not None}
+    assert forms == {"negated"}
+
+
 def test_what_is_counted_has_whole_ticks() -> None:
     axis = charts.plain_axis(EPOCH, 1, [1.0, 15.0])
     assert 2.5 in [value for value, _ in axis.ticks]
