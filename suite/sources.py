@@ -224,6 +224,7 @@ def _range(node: ast.expr, where: str) -> Range:
 # ----------------------------------------------------------------------------------------------------------- freshness
 
 
+@functools.cache
 def meaning(path: Path) -> str:
     """SHA-256 of what a file does: its syntax tree without docstrings, and so without comments and layout.
 

@@ -178,7 +178,7 @@ def found() -> Found:
 
 def forget() -> None:
     """Look again at the next question: a package has been installed, or a file changed."""
-    for cached in (found, sources.parse):
+    for cached in (found, sources.parse, sources.meaning):
         cached.cache_clear()
 
 
