@@ -208,7 +208,7 @@ def _drawing(filled: FilledFigure) -> Drawing:
         chart = Chart(
             key="study",
             title=figure.title,
-            note="Hollow marks: the source's own numbers. Filled: ours" + study_lines.told(most),
+            note=_whose(series) + study_lines.told(most),
             x=_across(filled, [point.x for point in points], most),
             y=replace(charts.plain_axis(*_labelled(figure.y_label, figure.y_unit), [point.y for point in points]),
                       falling=figure.falling),
@@ -228,6 +228,14 @@ def _across(filled: FilledFigure, values: Sequence[float], most: int) -> charts.
 def _labelled(label: str, unit: Unit) -> tuple[str, float]:
     """An axis' label with its unit, and what values are multiplied by for it."""
     return (f"{label}, %", 100) if unit == "fraction" else (f"{label}, s" if unit == "seconds" else label, 1)
+
+
+def _whose(series: Sequence[charts.Series]) -> str:
+    """Whose numbers a chart's marks are."""
+    hollow = {each.hollow for each in series}
+    if hollow == {True, False}:
+        return "Hollow marks: the source's own numbers. Filled: ours"
+    return "The source's own numbers; none of ours yet" if True in hollow else "Our numbers; the source prints none"
 
 
 def _curves(filled: FilledFigure) -> Iterator[charts.Series]:

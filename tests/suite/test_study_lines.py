@@ -76,6 +76,7 @@ def test_restarts_have_places_of_their_own_after_the_last_level(drawn: Callable[
 def test_steps_are_drawn_as_they_come(drawn: Callable[..., charts.Chart]) -> None:
     chart = drawn(x="step")
     assert [point.x for point in chart.series[0].points] == [0, 2, 3, 5, 6] and "R1" not in chart.note
+    assert chart.note == "Our numbers; the source prints none", "no hollow mark is spoken of where there is none"
     assert not chart.x.falling
 
 
