@@ -38,7 +38,7 @@ class Column:
 
 
 def columns(board: Board) -> tuple[Column, ...]:
-    """The columns of a board, the ones that matter most first."""
+    """The columns of a board, the ones that matter most first: a phone shows quality and speed side by side."""
     others = [m for m in QUALITY.values() if m != board.headline and any(m.name in row.metrics for row in board.rows)]
     extra = [Column(m.name, m.label, UNITS.get(m.kind, ""), "Test split", _direction(m), _of_quality(m.name))
              for m in others]  # fmt: skip
@@ -49,15 +49,17 @@ def columns(board: Board) -> tuple[Column, ...]:
         speed = f"{speed}. {COMPILED_RULE}"
     sizes = ("size_bytes_compressed", "size_bytes", "dense_size_bytes_compressed", "dense_size_bytes")
     left = ("nonzero_parameters", "dense_nonzero_parameters")
+    quality, *differences = _headline_columns(board)
     return (
         Column("rank", "Rank", "speed", RANK_RULE, "low", ("speed_rank", "speed_rank_worst")),
-        *_headline_columns(board),
-        *near,
+        quality,
         Column("speedup", "Measured", TIMES, speed, "high",
                ("speedup", "speedup_low", "speedup_high", "contended", "over_eager", "speedup_over_compiled")),
-        *_elsewhere(board),
         Column("promised", "Promised", TIMES, "Dense MACs / compressed MACs: a promise, at equal precision", "high",
                ("promised",)),
+        *differences,
+        *near,
+        *_elsewhere(board),
         Column("compressed_seconds", "Time", "", "Median time of one pass; below it the dense model's", "low",
                ("compressed_seconds", "dense_seconds")),
         Column("parameters_left", "Parameters", "% left", "Non-zero parameters, as a share of dense", "low", left),
