@@ -55,7 +55,7 @@ def floors(records: Iterable[Record]) -> Floors:
 
 
 def told(records: Sequence[Record]) -> list[tuple[Record, str]]:
-    """Noise floors, given oldest first and told newest first, each with what it bears on."""
+    """Noise floors, given oldest first and told newest first, each with the runs on whose rows it bears."""
     found = floors(records)
     standing = {id(record) for record in found.standing.values()}
     return [(record, _bears_on(record, id(record) in standing)) for record in reversed(records)]
@@ -63,8 +63,8 @@ def told(records: Sequence[Record]) -> list[tuple[Record, str]]:
 
 def _bears_on(record: Record, standing: bool) -> str:
     if standing:
-        return "any row"
-    return "none: the machine was busy" if record.notes.get("contended") else "rows of its run"
+        return "its run, and runs without one"
+    return "none: the machine was busy" if record.notes.get("contended") else "its run"
 
 
 def _place(record: Record) -> Place:
