@@ -339,9 +339,12 @@ def _site(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     cells = cells_of(options)
-    from suite import export, modelfiles
+    from suite import handover, modelfiles
 
     root = options.artifacts or modelfiles.default_root()
+    handover.stored(cells, options.out, options.format, root=root, force=options.force)  # before torch is loaded
+    from suite import export
+
     done = export.export(cells, options.out, options.format, root=root, force=options.force)
     Progress(silent=options.json).say("\n".join(done.lines))
     print(json.dumps(done.facts) if options.json else done.snippet)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +21,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import artifacts, backends, modelfiles  # artifacts registers the operators of quantized programs
-from suite.errors import ArtifactError, SuiteError, Unsupported, UsageError, remedy, said
-from suite.invocation import newest_model
+from suite import artifacts, backends, handover, modelfiles  # artifacts registers the operators of quantized programs
+from suite.errors import ArtifactError, SuiteError, Unsupported, said
 from suite.plan import Cell
 from suite.records import write_atomically
 
@@ -72,17 +70,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     or a file that is there (unless `force`); Unsupported where a format cannot say what the network does; SuiteError
     where there is no model, or the file computes something else than it.
     """
-    if len(cells) != 1:
-        raise UsageError(
-            f"that names {len(cells)} cells: --task, --method, --set NAME=VALUE (or --points first) name one"
-        )
-    (cell,) = cells
-    if kind not in FORMATS:
-        raise UsageError(f"unknown format {kind!r}: choose one of {', '.join(FORMATS)}")
-    _check_place(path, kind, force)
-    folder = newest_model(cell, root)
-    if folder is None:
-        raise SuiteError(f"no model of this cell in {root}: python -m suite run {cell.arguments} makes it")
+    cell, folder = handover.stored(cells, path, kind, root=root, force=force)
     model = artifacts.load(folder)
     known = modelfiles.facts(folder) or {}
     shape: tuple[int, int, int] = tuple(known["architecture"]["input_shape"])
@@ -102,28 +90,6 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
         _snippet(kind, path.resolve(), (root / INDEX).resolve(), shape, normalisation),
         normalisation,
     )
-
-
-def _check_place(path: Path, kind: str, force: bool) -> None:
-    """UsageError where a file of that format cannot be written to `path`: before a large model is read and traced."""
-    try:
-        if path.is_dir():
-            raise UsageError(f"{path} is no file but a folder: name a file in it, --out {path / f'model.{kind}'}")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is no file but a device or a pipe: name a file with --out")
-        if path.suffix[1:].lower() in FORMATS and path.suffix[1:].lower() != kind:
-            raise UsageError(
-                f"{path.name} has the ending of another format: --format {path.suffix[1:].lower()}, "
-                f"or --out {path.with_suffix('.' + kind)}"
-            )
-        if path.exists() and not force:
-            raise UsageError(f"{path} is there already: --force overwrites it, another --out leaves it")
-        if not path.parent.is_dir():
-            raise UsageError(f"no such folder: {path.parent} (--out): make it first, or choose another")
-    except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise UsageError(f"--out {str(path)[:80]}: {error.strerror}; {remedy(error)}") from error
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{path.parent} may not be written to (--out): choose a folder that you may write to")
 
 
 def _description(cell: Cell, known: Mapping[str, Any]) -> dict[str, Any]:

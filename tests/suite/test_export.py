@@ -199,3 +199,16 @@ def test_command_line_prints_the_lines_and_nothing_else(
     assert facts["size_bytes"] == (tmp_path / "model.safetensors").stat().st_size
     several = run_cli("export", "--task", "tiny", "--method", "zeroes", *wanted)
     assert several.returncode == 2 and "names 2 cells" in several.stderr
+
+
+def test_what_is_refused_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = f"""if True:
+        import sys
+        from suite import cli
+        there = ["--task", "vgg16-digits", "--method", "dense", "--profile", "smoke", "--artifacts", {str(tmp_path)!r}]
+        for kind, place in (("tar", "x"), ("onnx", "/"), ("pt2", "x")):
+            print(cli.main(["export", *there, "--format", kind, "--out", place]), "torch" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines() == ["2 False", "2 False", "1 False"], done.stderr
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == ["prunemark"] * 3
