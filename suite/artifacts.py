@@ -125,7 +125,7 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
     content = modelfiles.content(weights, modelfiles.LONGEST_WEIGHTS)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ArtifactError(
-            f"{weights} is not what {modelfiles.DESCRIPTION} says (hash mismatch); delete its folder to make it again"
+            f"{weights} is not what {modelfiles.DESCRIPTION} says (hash mismatch): run its cell again with --force"
         )
     try:
         model = restore(description, safetensors.torch.load(content))

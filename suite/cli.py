@@ -136,6 +136,8 @@ def _study(options: argparse.Namespace) -> int:
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     if options.table:
+        if options.task or options.method:
+            raise UsageError("--table prints the whole study: leave out --task and --method")
         require_folder(options.results, there=options.results != RESULTS)
         done = comparison.compare(study, comparison.index(records.read_results(options.results)[0]))
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))

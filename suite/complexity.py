@@ -21,7 +21,7 @@ def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     with torch.no_grad(), counter:
         model.eval()(torch.zeros(1, *input_shape, device=device))
     model.train(training)
-    by_operator = counter.get_flop_counts()["Global"]
+    by_operator = counter.get_flop_counts().get("Global", {})  # none where no operator that counts was called
     return sum(count for operator, count in by_operator.items() if _plain(operator) in _COUNTED) // 2
 
 

@@ -68,7 +68,7 @@ def check(method: Method, progress: Progress, *, tasks: list[str] | None = None)
 
 def _has_story(method: Method) -> str | None:
     enough = len(method.description.split()) >= 8
-    return None if enough else "its docstring must say what it does: it is the method's page"
+    return None if enough else "its docstring must say what it does, in eight words or more: it is the method's page"
 
 
 def _points_fit(method: Method) -> str | None:
@@ -116,19 +116,30 @@ def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> It
         yield Case(f"unsupported here: {error}", task, None)
         return
     except (Exception, SystemExit) as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        yield Case("runs", task, told + _place(error, method.path))
+        yield Case("runs", task, _told(error, method.path))
         return
     yield Case("runs", task, None)
     yield Case("returns a network", task, _is_network(first))
     if not isinstance(first, nn.Module) or not isinstance(second, nn.Module):
         return
-    yield Case("keeps the output's shape", task, soundness.shape_fault(first, dense, ready))
-    yield Case("is deterministic under a seed", task, _same(first, second))
-    yield Case("saves and reloads to the same outputs", task, _reloads(first, ready, scratch / task))
-    yield Case("loads no data set of its own", task, f"it loaded {touched[0]}" if touched else None)
+    asked: list[tuple[str, Callable[[], str | None]]] = [
+        ("keeps the output's shape", lambda: soundness.shape_fault(first, dense, ready)),
+        ("is deterministic under a seed", lambda: _same(first, second)),
+        ("saves and reloads to the same outputs", lambda: _reloads(first, ready, scratch / task)),
+        ("loads no data set of its own", lambda: f"it loaded {touched[0]}" if touched else None),
+    ]
     if method.family != registry.BASELINE:
-        yield Case("is smaller or sparser", task, _smaller(first, dense, ready))
+        asked.append(("is smaller or sparser", lambda: _smaller(first, dense, ready)))
+    for name, question in asked:
+        try:
+            fault = question()
+        except Exception as error:  # what it returned may raise anything, and the other cases are asked for all that
+            fault = _told(error, method.path)
+        yield Case(name, task, fault)
+
+
+def _told(error: BaseException, path: str) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{_place(error, path)}"
 
 
 def _place(error: BaseException, path: str) -> str:

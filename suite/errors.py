@@ -48,7 +48,7 @@ class Unsupported(SuiteError):
 
 def without_folders(text: str) -> str:
     """A text that will be published: of a path only the file's name."""
-    return re.sub(r"(?<!\w)/(?:[^\s/:'\"]+/)+", "", text)
+    return re.sub(r"(?<![\w:/])/(?:[^\s/:'\"]+/)+", "", text)
 
 
 def first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -248,10 +248,21 @@ def base_of(text: str) -> Base:
 def method(name: str) -> Method:
     """The method called `name`; UsageError with the nearest name where there is none."""
     found = catalogue()
-    for module, reason in found.unavailable.items():
-        if name.replace("-", "_") == module.rpartition(".")[2]:
-            raise UsageError(f"method {name!r} is unavailable: {reason}")
-    return lookup("method", name, found.methods, listing="python -m suite list methods")
+    module = file_of(name, found.unavailable)
+    if module is not None:
+        raise UsageError(f"method {name!r} is unavailable: {found.unavailable[module]}")
+    try:
+        return lookup("method", name, found.methods, listing="python -m suite list methods")
+    except UsageError as error:
+        if not found.unavailable:
+            raise
+        files = ", ".join(f"{each.replace('.', '/')}.py" for each in found.unavailable)
+        raise UsageError(f"{error}; it may be in a file that cannot be used: {files}") from None
+
+
+def file_of(name: str, modules: Iterable[str]) -> str | None:
+    """The module among these whose file is called as the method `name`; None where none is."""
+    return next((each for each in modules if each.rpartition(".")[2] == name.replace("-", "_")), None)
 
 
 def quiet_torchao() -> None:

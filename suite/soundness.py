@@ -33,8 +33,20 @@ def outputs(model: nn.Module, ready: Prepared) -> torch.Tensor:
 
 
 def shape_fault(model: nn.Module, dense: nn.Module, ready: Prepared) -> str | None:
-    """What is wrong with its outputs: another shape than the task's, or NaN; None where nothing is."""
-    wanted, found = outputs(dense, ready).shape, outputs(model, ready)
+    """What is wrong with its outputs: none at all, another shape than the task's, or NaN; None where nothing is."""
+    other = next((each for each in model.named_parameters() if each[1].is_floating_point()
+                  and each[1].dtype != torch.float32), None)  # fmt: skip
+    if other is not None:
+        return (
+            f"{other[0]} is {str(other[1].dtype).removeprefix('torch.')}: return the network in float32, model.float()"
+        )
+    wanted = outputs(dense, ready).shape
+    try:
+        found: object = outputs(model, ready)
+    except Exception as error:  # whatever its forward pass raises
+        return f"it does not take the task's inputs {said(error)}"
+    if not isinstance(found, torch.Tensor):
+        return f"outputs are a {type(found).__name__}, the task's are one tensor of {tuple(wanted)}"
     if found.shape != wanted:
         return f"outputs are {tuple(found.shape)}, the task's are {tuple(wanted)}"
     return None if bool(found.isfinite().all()) else "outputs are not finite"

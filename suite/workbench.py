@@ -60,12 +60,29 @@ class Workbench:
         self.metrics: dict[str, float | int | bool | None] = {}
         self.training_macs = 0
         self._autocast: list[bool] = []  # of each training
+        self._outputs: torch.Size | None = None
         # an opponent learns beside the network: this one is the workbench's own
         self._objective = replace(objective, match=copy.deepcopy(objective.match))
         self._train, self._val = dataset.train, dataset.val
         # the test split is not even reachable from here
         self._dataset = replace(dataset, test=dataset.val)
         self.example_input = next(iter(batches(dataset, dataset.train.first(1), 1)))[0]
+
+    def expect_outputs_of(self, model: nn.Module) -> None:
+        """From now on what is trained must have outputs of this model's shape, or an own loss that takes others."""
+        self._outputs = self._shape_of(model)
+
+    def _shape_of(self, model: nn.Module) -> torch.Size | None:
+        """The shape of a model's outputs for one sample; None where it is no tensor, or the model takes no sample."""
+        training = model.training
+        try:
+            with torch.no_grad():
+                found = model.eval()(self.example_input)
+        except Exception:  # its training will say what is wrong
+            return None
+        finally:
+            model.train(training)
+        return found.shape if isinstance(found, torch.Tensor) else None
 
     def finetune(
         self,
@@ -119,6 +136,13 @@ class Workbench:
         self._run(model, self.recipe if epochs is None else replace(self.recipe, epochs=epochs), Variation(), label)
 
     def _run(self, model: nn.Module, recipe: Recipe, variation: Variation, label: str) -> None:
+        found = self._shape_of(model) if self._outputs is not None and variation.loss is None else None
+        if found is not None and found != self._outputs:
+            last = [name for name, module in model.named_modules() if next(module.children(), None) is None][-1]
+            raise SuiteError(
+                f"outputs are {tuple(found[1:])} a sample, the task's are {tuple((self._outputs or found)[1:])}: leave "
+                f"the last layer ({last}) as it is, for Torch-Pruning by ignored_layers=[model.{last}]"
+            )
         # other shuffles than the dense training's, and than each other's
         seed = self.seed + 7919 * (1 + len(self.trainings))
         done = train(

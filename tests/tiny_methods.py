@@ -61,7 +61,8 @@ def spoils(
     model,
     bench,
     *,
-    how: Literal["mask", "width", "hook", "nan", "wrap", "long", "beyond", "fraction", "moves"] = "mask",
+    how: Literal["mask", "width", "hook", "nan", "wrap", "long", "beyond", "fraction", "moves",
+                 "half", "tuple", "raises", "trained"] = "mask",
 ):
     """Return a network that others cannot use, or log what no record can hold."""
     if how == "mask":
@@ -84,6 +85,15 @@ def spoils(
         bench.report(ssim=7.0)
     elif how == "moves":
         os.chdir("/")
+    elif how == "half":
+        model.half()
+    elif how == "tuple":
+        model.register_forward_hook(lambda module, inputs, outputs: (outputs, outputs))
+    elif how == "raises":
+        model.head.in_features = model.head.weight.data = model.head.weight.data[:, 1:]
+    elif how == "trained":
+        model.head = nn.Linear(model.head.in_features, 7)
+        bench.finetune(model, epochs=1)
     return model
 ''',
     "dies": '''

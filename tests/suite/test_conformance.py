@@ -54,6 +54,14 @@ def test_good_method_passes_every_case(faults: Callable[..., dict[str, str | Non
     assert not any(found.values())
 
 
+def test_a_network_that_raises_fails_its_cases_and_ends_no_other(faults: Callable[..., dict[str, str | None]]) -> None:
+    found = faults(body="return model.half()")
+    assert set(found) == BEFORE | set(ON_A_TASK)
+    assert str(found["keeps the output's shape"]).endswith("is float16: return the network in float32, model.float()")
+    assert str(found["is smaller or sparser"]).startswith("RuntimeError: ")
+    assert found["is deterministic under a seed"] is None
+
+
 @pytest.mark.parametrize(
     ("code", "case", "fault"),
     [

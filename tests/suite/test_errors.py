@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.errors import RecordError, remedy, said
+from suite.errors import RecordError, remedy, said, without_folders
 from suite.records import write_atomically
 
 
@@ -46,3 +46,8 @@ def test_whatever_ends_the_writing_leaves_nothing_half_written(tmp_path: Path) -
     with pytest.raises(TypeError):
         write_atomically(tmp_path / "model", "no bytes")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_path_the_name_is_left_and_an_address_whole() -> None:
+    assert without_folders("no /home/me/x/model.json here") == "no model.json here"
+    assert without_folders("see https://example.org/docs/torch_shared") == "see https://example.org/docs/torch_shared"

@@ -120,7 +120,9 @@ def test_what_cannot_be_exported_is_one_line(
         export.export([cell], file, "gguf", root=places.artifacts)
     with pytest.raises(UsageError, match="names 2 cells"):
         export.export([cell, tiny_cell("zeroes", seed=3)], file, "onnx", root=places.artifacts)
-    with pytest.raises(SuiteError, match=r"python -m suite run --task tiny --method zeroes .*--seed 3 .* makes it"):
+    with pytest.raises(
+        SuiteError, match=r"python -m suite run --task tiny --method zeroes .*--seed 3 .* --force makes it"
+    ):
         export.export([tiny_cell("zeroes", seed=3)], file, "onnx", root=places.artifacts)
     assert not file.exists()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import plan, registry
+from suite import listing, plan, registry
 from suite.errors import RegistrationError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +108,14 @@ def test_method_file_with_a_mistake_is_unavailable_with_the_reason(
     assert "theirs" not in found.methods
     assert "good" in found.methods and "dense" in found.methods
     with pytest.raises(UsageError, match=r"'theirs' is unavailable: .*theirs.py"):
+        registry.method("theirs")
+    (entry,) = listing.entries("methods", "theirs")
+    assert not entry["available"] and reason in entry["reason"]
+
+
+def test_a_method_that_is_not_found_may_be_in_a_file_that_cannot_be_used(install: Callable[..., Path]) -> None:
+    install(methods={"other_name": method("theirs", points="3"), "good": method("good")})
+    with pytest.raises(UsageError, match=r"unknown method 'theirs'.*cannot be used: outside/other_name.py"):
         registry.method("theirs")
 
 

@@ -60,6 +60,8 @@ def test_studys_table_is_printed_and_told_as_json(tmp_path: Path, capsys: pytest
     first = told["tables"][0]["lines"][0]
     assert first["unit"] == "seconds" and first["numbers"][0]["reported"] == 0.042
     assert first["numbers"][0]["state"] == "missing"
+    assert cli.main([*given, "--method", "dense"]) == 2, "which it would have left out of account"
+    assert "--table prints the whole study" in capsys.readouterr().err
     assert first["numbers"][0]["command"].startswith("python -m suite bench --task vgg16-cifar10 ")
     assert len(told["owed"]) == len(set(told["owed"])) > 0
 
