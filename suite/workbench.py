@@ -74,14 +74,15 @@ class Workbench:
 
     def _shape_of(self, model: nn.Module) -> torch.Size | None:
         """The shape of a model's outputs for one sample; None where it is no tensor, or the model takes no sample."""
-        training = model.training
+        modes = [(module, module.training) for module in model.modules()]  # a method may hold some in eval mode
         try:
             with torch.no_grad():
                 found = model.eval()(self.example_input)
         except Exception:  # its training will say what is wrong
             return None
         finally:
-            model.train(training)
+            for module, training in modes:
+                module.training = training
         return found.shape if isinstance(found, torch.Tensor) else None
 
     def finetune(

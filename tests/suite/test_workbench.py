@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -291,3 +292,18 @@ def test_long_histories_are_thinned_evenly(lengths: list[int]) -> None:
         assert each.points[0] == whole[0] and each.points[-1] == whole[-1] and set(each.points) <= set(whole)
     if sum(lengths) <= history.MOST_EPOCHS and len(lengths) <= history.MOST_EPOCHS // 2:
         assert found == done
+
+
+def test_what_is_trained_must_have_the_outputs_that_are_expected(bench: Callable[..., Workbench]) -> None:
+    model, narrow = (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3072), nn.Linear(3072, width)) for width in (10, 4))
+    model[1].eval()
+    before = copy.deepcopy(model.state_dict())
+    own = bench()
+    own.expect_outputs_of(model)
+    assert model.training and not model[1].training, "as they were"
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    own.finetune(model, epochs=1)
+    with pytest.raises(SuiteError, match=r"outputs are \(4,\) a sample, the task's are \(10,\): .*last layer \(2\)"):
+        own.finetune(narrow, epochs=1)
+    own.finetune(narrow, epochs=1, loss=lambda outputs, targets: outputs.square().mean())
+    bench().finetune(model, epochs=1)
