@@ -360,10 +360,13 @@ def _conform(options: argparse.Namespace) -> int:
     for task in options.task or ():
         registry.task(task)
     faults = 0
-    for case in conformance.check(method, Progress(silent=True), tasks=options.task):
-        faults += case.fault is not None
-        verdict = "pass" if case.fault is None else "FAIL"
-        print(f"{verdict}  {case.task:16} {case.name}" + (f": {case.fault}" if case.fault else ""))
+    try:
+        for case in conformance.check(method, Progress(silent=True), tasks=options.task):
+            faults += case.fault is not None
+            verdict = "pass" if case.fault is None else "FAIL"
+            print(f"{verdict}  {case.task:16} {case.name}" + (f": {case.fault}" if case.fault else ""), flush=True)
+    except KeyboardInterrupt:
+        raise SuiteError("interrupted; conform keeps nothing, and --task NAME asks one task alone") from None
     if faults:
         raise SuiteError(f"{method.name} fails {faults} of the conformance cases above; it would not be listed")
     return 0
