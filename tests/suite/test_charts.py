@@ -68,7 +68,7 @@ def test_a_loss_is_compared_in_its_own_unit_and_in_percent(lossy: Callable[..., 
     assert entries[0.209].text == "+0.009" and "+4.5 %" in entries[0.209].sub
     assert entries[0.19].text == "\u22120.01" and "\u22125.0 %" in entries[0.19].sub
     keys = [column.key for column in columns.columns(board)]
-    assert keys[1:7] == ["loss", "change", "l1", "psnr", "ssim", "ms_ssim"]
+    assert keys[1:9] == ["loss", "speedup", "promised", "change", "l1", "psnr", "ssim", "ms_ssim"]
     words = " ".join(f"{column.label} {column.unit} {column.title}" for column in columns.columns(board))
     assert "points" not in words and "top" not in words.lower().replace("stop", "")
 
