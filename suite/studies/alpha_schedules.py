@@ -250,8 +250,8 @@ STUDY = Study(
             },
         ),
         Finding(
-            "Regression of the original's logits gains little: {regress} and {step} without, by 1.7, 0.2 and 0.8 points "
-            "on three seeds, which do not show a gain, at {more} MACs of training and {macs}.",
+            "Regression of the original's logits gains little: {regress} and {step} without, by 1.7, 0.2 and 0.8 "
+            "points on three seeds, which do not show a gain, at {more} MACs of training and {macs}.",
             {
                 "regress": ("fraction", _top1(regress_logits=True)),
                 "step": ("fraction", _top1()),
