@@ -47,8 +47,8 @@ class Unsupported(SuiteError):
 
 
 def without_folders(text: str) -> str:
-    """A text that will be published: of a path only the file's name."""
-    return re.sub(r"(?<![\w:/])/(?:[^\s/:'\"]+/)+", "", text)
+    """A text that will be published: of a path only the file's name; an address stays."""
+    return re.sub(r"(?<!\w)(?<!:/)/(?:[^\s/:'\"]+/)+", "", text)
 
 
 def first_line(error: BaseException) -> str:

@@ -50,4 +50,5 @@ def test_whatever_ends_the_writing_leaves_nothing_half_written(tmp_path: Path) -
 
 def test_of_a_path_the_name_is_left_and_an_address_whole() -> None:
     assert without_folders("no /home/me/x/model.json here") == "no model.json here"
+    assert without_folders("/home/me/a:/home/me/b //home/me/c file:///home/me/d") == "a:b /c file://d"
     assert without_folders("see https://example.org/docs/torch_shared") == "see https://example.org/docs/torch_shared"
