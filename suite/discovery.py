@@ -6,9 +6,10 @@ import contextlib
 import difflib
 import importlib.metadata
 import importlib.util
+import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,16 @@ def lookup(kind: str, name: str, known: Mapping[str, T], *, listing: str) -> T:
     else:
         hint = f"choose one of {', '.join(sorted(known))}." if known else "it has none."
     raise UsageError(f"unknown {kind} {name!r}: {hint} ({listing})")
+
+
+def file_of(name: str, of: Iterable[str]) -> str | None:
+    """The module among these whose file is called as the method `name`; None where none is."""
+    return next((each for each in of if each.rpartition(".")[2] == name.replace("-", "_")), None)
+
+
+def quiet_torchao() -> None:
+    """To be called before torchao is imported: 0.18 registers an enumeration in a way that torch warns about."""
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # no news to a user
 
 
 def modules(package: str, group: str) -> Iterator[tuple[str, Path | None]]:

@@ -266,4 +266,4 @@ def load_pt2(path: str | Path, index: str | Path) -> Callable[[torch.Tensor], to
 
 
 Writer = Callable[[nn.Module, tuple[int, int, int], dict[str, Any]], tuple[bytes, tuple[str, ...]]]
-FORMATS: Mapping[str, Writer] = {"safetensors": _safetensors, "onnx": _onnx, "pt2": _pt2}
+FORMATS: Mapping[str, Writer] = dict(zip(handover.FORMATS, (_safetensors, _onnx, _pt2), strict=True))

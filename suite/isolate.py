@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite import child, datafiles, invocation, machine, modelfiles, registry
+from suite import child, datafiles, discovery, invocation, machine, modelfiles, registry
 from suite.child import Child, ChildFailed
 from suite.errors import DataError, RecordError, SuiteError, TaskError
 from suite.invocation import Places, Provenance
@@ -30,7 +30,7 @@ IMPORTED: Mapping[str, str] = {
 #: What torch imports at the first optimizer and at the first count of MACs, 800 modules: 3.5 s of CPU in every child.
 NEEDED = ("suite.isolate", "suite.run", "torch._dynamo")
 
-registry.quiet_torchao()  # here, because the children's server imports this file, and torchao after it
+discovery.quiet_torchao()  # here, because the children's server imports this file, and torchao after it
 
 #: Fields of a record that a cell knows before anything can fail: `run.origin_of`.
 KNOWN = ("data_source", "data_sha256", "recipe")

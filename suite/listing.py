@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from suite import plan, registry
+from suite import discovery, plan, registry
 from suite.bounds import Range
 from suite.errors import RegistrationError
 from suite.plan import Cell
@@ -30,7 +30,7 @@ def entries(what: str, name: str | None = None) -> list[Entry]:
     kind, known, unavailable, entry = _REGISTERED[what]()
     names = {**dict.fromkeys(known), **unavailable}
     if name is not None:
-        name = registry.file_of(name, unavailable) or name if what == "methods" else name
+        name = discovery.file_of(name, unavailable) or name if what == "methods" else name
         registry.lookup(kind, name, names, listing=f"python -m suite list {what}")
         names = {name: names[name]}
     absent = {"family": "", "description": ""} if what == "methods" else {"description": ""}

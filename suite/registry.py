@@ -12,10 +12,9 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -248,7 +247,7 @@ def base_of(text: str) -> Base:
 def method(name: str) -> Method:
     """The method called `name`; UsageError with the nearest name where there is none."""
     found = catalogue()
-    module = file_of(name, found.unavailable)
+    module = discovery.file_of(name, found.unavailable)
     if module is not None:
         raise UsageError(f"method {name!r} is unavailable: {found.unavailable[module]}")
     try:
@@ -260,20 +259,10 @@ def method(name: str) -> Method:
         raise UsageError(f"{error}; it may be in a file that cannot be used: {files}") from None
 
 
-def file_of(name: str, modules: Iterable[str]) -> str | None:
-    """The module among these whose file is called as the method `name`; None where none is."""
-    return next((each for each in modules if each.rpartition(".")[2] == name.replace("-", "_")), None)
-
-
-def quiet_torchao() -> None:
-    """To be called before torchao is imported: 0.18 registers an enumeration in a way that torch warns about."""
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # no news to a user
-
-
 def load(entry: Method) -> MethodFunction:
     """The function of a method; its file is imported now. RegistrationError says why it cannot be."""
     if (entry.path, entry.name) not in _functions:
-        quiet_torchao()
+        discovery.quiet_torchao()
         try:
             module = discovery.silently(importlib.import_module, entry.module)
         except ImportError:
