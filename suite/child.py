@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
+from suite import uncollected
 from suite.errors import SuiteError, Unsupported, first_line
 
 T = TypeVar("T")
@@ -26,8 +27,8 @@ Told = Callable[[Any], None]
 
 #: What the forkserver imports, once, so that a child starts in 0.1 s instead of 3 s. It imports and runs nothing: a
 #: thread pool or a warmed allocator would be inherited by every child.
-PRELOAD = ("torch", "pytest", "pytest_benchmark.plugin", "suite.artifacts", "suite.bench", "suite.latency",
-           "suite.memory", "models")  # fmt: skip
+PRELOAD = (uncollected.PRELOADED, "torch", "pytest", "pytest_benchmark.plugin", "suite.artifacts", "suite.bench",
+           "suite.latency", "suite.memory", "models")  # fmt: skip
 #: How an allocation that the system refused reads in torch's RuntimeErrors, on the CPU and on CUDA.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory",
                   "alloc_failed")  # fmt: skip
@@ -150,6 +151,7 @@ def wait(children: Iterable[Child[Any]]) -> None:
 
 
 def _child(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], tells: bool) -> None:
+    uncollected.resume()
     os.setsid()  # a group of its own, to be killed as one
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if tells:  # standard output belongs to the command line's records

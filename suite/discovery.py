@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from suite import uncollected
 from suite.errors import RegistrationError, UsageError
 
 T = TypeVar("T")
@@ -89,5 +90,5 @@ def checked_name(name: object, where: str) -> str:
 
 def silently(function: Callable[[Any], T], given: Any) -> T:
     """`function(given)`, which imports somebody's file; standard output is for what the suite says."""
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), uncollected.imports():
         return function(given)

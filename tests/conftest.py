@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from suite import plan, registry
+from suite import plan, registry, uncollected
 from suite.records import Record, cell_key, now
 from tests.tiny_methods import TINY_METHODS
 
@@ -23,6 +24,13 @@ ROOT = Path(__file__).parents[1]
 
 settings.register_profile("prunemark", derandomize=True, deadline=None, database=None)
 settings.load_profile("prunemark")
+
+gc.disable()  # until everything is imported: a third of the time that this takes
+
+
+def pytest_collection_finish() -> None:
+    uncollected.resume()
+
 
 # A shell gives what it runs in the background no Ctrl-C, and what that starts inherits it: some tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

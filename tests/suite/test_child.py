@@ -1,5 +1,6 @@
 """A function in a fresh process: results come back, and every kind of death becomes a status with a reason."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -17,6 +18,28 @@ from suite.child import ChildFailed
 def test_result_comes_back_from_another_process() -> None:
     first, second = child.run(os.getpid, seconds=120), child.run(os.getpid, seconds=120)
     assert len({first, second, os.getpid()}) == 3
+
+
+def collector() -> tuple[bool, int, int]:
+    """Is it on, and how many objects does it leave alone, and look at?"""
+    return gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects())
+
+
+def test_child_collects_garbage_but_not_among_what_the_server_imported() -> None:
+    is_on, left_alone, looked_at = child.run(collector, seconds=120)
+    assert is_on and left_alone > 100_000 and looked_at < left_alone / 10
+
+
+def test_server_spends_nothing_on_its_end() -> None:
+    code = (
+        "import time, psutil\nimport multiprocessing.forkserver as f\nfrom suite import child\n"
+        "child.run(time.time, seconds=120)\nserver = psutil.Process(f._forkserver._forkserver_pid)\n"
+        "before = sum(server.cpu_times()[:2])\nf._forkserver._stop()\nafter = psutil.Process().cpu_times()\n"
+        "print(before, after.children_user + after.children_system)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, after = map(float, said.split())
+    assert before > 1 and after < before + 0.5, "to take a server's modules down cost 1.7 s"
 
 
 def test_exception_becomes_an_error_with_one_line() -> None:
