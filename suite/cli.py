@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from suite import plan, records, registry
 from suite.errors import SuiteError, UsageError, remedy
-from suite.options import RESULTS, Parser, add_cell_options, cells_of, require_folder, require_profile, session_of
+from suite.options import (
+    RESULTS,
+    Parser,
+    add_cell_options,
+    cells_of,
+    positive,
+    require_folder,
+    require_profile,
+    session_of,
+)
 from suite.plan import Cell
 from suite.progress import Progress, duration
 
@@ -90,17 +99,17 @@ def _parser() -> Parser:
     verified.add_argument("record", help="CELL, CELL/KIND, CELL/KIND/name=value,... as its page shows, or FILE:LINE")
     verified.add_argument("--keep", action="store_true", help="write what is measured to the results; trains again")
     verified.add_argument("--results", type=Path, default=RESULTS)
-    verified.add_argument("--data", type=Path, help="folder of the data sets")
     verified.add_argument("--artifacts", type=Path, help="folder of the models")
     verified.add_argument("--json", action="store_true")
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
     conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
+    conform.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="of each task (default: 600)")
     doctor = command("doctor", _doctor, "what this machine can run: devices, data found, versions")
-    doctor.add_argument("--data", type=Path)
     download = command("download", _download, "fetch a data set through torchvision")
     download.add_argument("name")
-    download.add_argument("--data", type=Path)
+    for where in (verified, doctor, download):
+        where.add_argument("--data", type=Path, help="folder of the data sets")
     return parser
 
 
@@ -354,17 +363,14 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _conform(options: argparse.Namespace) -> int:
-    from suite import conformance
+    from suite import conform
 
-    method = conformance.find(options.method)
-    for task in options.task or ():
-        registry.task(task)
-    faults = 0
+    method, faults = conform.find(options.method), 0
     try:
-        for case in conformance.check(method, Progress(silent=True), tasks=options.task):
+        for case in conform.check(method, options.task or (), timeout=options.timeout):
             faults += case.fault is not None
-            verdict = "pass" if case.fault is None else "FAIL"
-            print(f"{verdict}  {case.task:16} {case.name}" + (f": {case.fault}" if case.fault else ""), flush=True)
+            fault = "" if case.fault is None else f": {case.fault}"
+            print(f"{'FAIL' if fault else 'pass'}  {case.task:16} {case.name}{fault}", flush=True)
     except KeyboardInterrupt:
         raise SuiteError("interrupted; conform keeps nothing, and --task NAME asks one task alone") from None
     if faults:

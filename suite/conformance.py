@@ -1,21 +1,19 @@
-"""What every method must satisfy to be listed; authors run it on their own files, CI on the whole registry."""
+"""The cases of the conformance test that a task asks of a method; `suite.conform` runs them, each task by itself."""
 
 from __future__ import annotations
 
-import ast
 import copy
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-import suite
-from suite import artifacts, complexity, data, datafiles, plan, registry, run, soundness, sources
+from suite import artifacts, complexity, conform, data, datafiles, plan, registry, run, soundness
+from suite.conform import Case
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.invocation import Places
 from suite.plan import Cell
@@ -23,88 +21,35 @@ from suite.progress import Progress
 from suite.registry import Method
 from suite.run import Prepared
 
-PUBLIC = frozenset(f"suite.{name}" for name in (*suite.__all__, "*"))
+
+def check(method: Method, task: str) -> Iterator[Case]:
+    """Every case in this very process, which a crash ends: of the source, then of one task."""
+    yield from conform.on_source(method)
+    yield from on_task(method, task)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One demand on a method on one task; `fault` is None where it is met."""
-
-    name: str
-    task: str
-    fault: str | None
-
-
-def find(method: str) -> Method:
-    """A registered method by name, or the only one of a Python file by path; UsageError where there is none."""
-    if not method.endswith(".py"):
-        return registry.method(method)
-    path = Path(method).resolve()
-    if not path.is_file():
-        raise UsageError(f"no such file: {method}")
-    found = registry.read_methods(path, path.stem)
-    if len(found) != 1:
-        raise UsageError(f"{method} registers {len(found)} methods; conform takes a file with one, or a name")
-    return found[0]
-
-
-def check(method: Method, progress: Progress, *, tasks: list[str] | None = None) -> Iterator[Case]:
-    """Every case, on the source first, then on each embedded task with the smoke profile. Stops at nothing."""
-    for name, demand in SOURCE_CASES.items():
-        yield Case(name, "-", demand(method))
+def on_task(method: Method, task: str) -> Iterator[Case]:
+    """The cases of one task, at smoke. Raises what is wrong with the task or its data; else it stops at nothing."""
     try:
-        plan.points(method, "first")
+        points = plan.points(method, "first")
         registry.load(method)
     except UsageError:
-        return  # its points do not fit: said above
+        return  # its points do not fit: a case of the source
     except SuiteError as error:
         yield Case("imports", "-", str(error))
         return
-    names = tasks or [name for name, task in registry.tasks().items() if task.embedded]
     with tempfile.TemporaryDirectory() as scratch:
-        for name in names:
-            yield from _on_task(method, name, Path(scratch), progress)
+        yield from _on_task(Cell(task, method.name, points[0], 0, "smoke"), method, Path(scratch))
 
 
-def _has_story(method: Method) -> str | None:
-    enough = len(method.description.split()) >= 8
-    return None if enough else "its docstring must say what it does, in eight words or more: it is the method's page"
-
-
-def _points_fit(method: Method) -> str | None:
-    try:
-        plan.points(method)
-    except UsageError as error:
-        return str(error)
-    return None
-
-
-def _keeps_to_the_interface(method: Method) -> str | None:
-    """Only `from suite import ...`: the modules inside may change, and hold the test data."""
-    for node in ast.walk(sources.parse(Path(method.path))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.startswith("suite.") and name not in PUBLIC:
-                line = getattr(node, "lineno", 0)
-                return f"line {line} imports {name}: a method takes what it needs from `suite` itself"
-    return None
-
-
-SOURCE_CASES: Mapping[str, Callable[[Method], str | None]] = {
-    "has a docstring": _has_story,
-    "its points fit its signature": _points_fit,
-    "imports only the public interface": _keeps_to_the_interface,
-}
-
-
-def _on_task(method: Method, task: str, scratch: Path, progress: Progress) -> Iterator[Case]:
-    places = Places(datafiles.default_root(), scratch / "artifacts", scratch / "results")
-    hyperparameters = plan.points(method, "first")[0]
-    cell = Cell(task, method.name, hyperparameters, 0, "smoke")
+def _on_task(cell: Cell, method: Method, scratch: Path) -> Iterator[Case]:
+    places, progress = (
+        Places(datafiles.default_root(), scratch / "artifacts", scratch / "results"),
+        Progress(silent=True),
+    )
+    task = cell.task
     ready = run.prepare(task, "smoke", places, "cpu")
-    start = run.dense_model(Cell(task, plan.DENSE, {}, 0, "smoke"), ready, places, "cpu", progress)
+    start = run.dense_model(cell.dense, ready, places, "cpu", progress)
     dense = artifacts.load(start.folder)
     ready = run.facing(ready, start.folder, "cpu")
     try:

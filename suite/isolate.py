@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,14 +150,18 @@ def run_cells(
 
 
 def preload(cells: Sequence[Cell], device: str) -> tuple[str, ...]:
-    """What the process that cells are forked from imports for all of them.
+    """What the process that cells are forked from imports for all of them."""
+    data = {registry.task(cell.task).data for cell in cells}
+    return imports(data | {registry.method(cell.method).family for cell in cells}, device)
+
+
+def imports(words: Collection[str], device: str) -> tuple[str, ...]:
+    """The same for data sets and families of methods.
 
     torchao looks for a GPU as it is imported, and no process forked after that can use one.
     """
-    words = {registry.task(cell.task).data for cell in cells} | {registry.method(cell.method).family for cell in cells}
-    if device != "cpu":
-        words.discard("quantization")
-    return (*child.PRELOAD, *NEEDED, *(module for word, module in IMPORTED.items() if word in words))
+    asked = words if device == "cpu" else set(words) - {"quantization"}
+    return (*child.PRELOAD, *NEEDED, *(module for word, module in IMPORTED.items() if word in asked))
 
 
 def steps(cells: Sequence[Cell], root: Path) -> list[Step]:

@@ -49,8 +49,8 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
     add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
     add("--executor", default="local", help="local, or dask:ADDRESS of a scheduler: its workers do the work")
-    add("--workers", type=_positive, default=1, metavar="N", help="processes that compress side by side")
-    add("--timeout", type=_positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
+    add("--workers", type=positive, default=1, metavar="N", help="processes that compress side by side")
+    add("--timeout", type=positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
     add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
     add("--kind", action="append", choices=KINDS, help="of benchmarks, repeatable; default: all that can be measured")
     add("--force", action="store_true", help="measure again what is fresh")
@@ -71,7 +71,7 @@ def _seed(text: str) -> int:
     return value
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")

@@ -29,21 +29,22 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def bar(self, label: str, total: int, *, still: bool = False) -> Iterator[Advance]:
+    def bar(self, label: str, total: int, *, done: int = 0, still: bool = False) -> Iterator[Advance]:
         """A bar over `total` steps; call what it yields after each, with `note=` for a word on how it goes.
 
-        `still` draws it only then: redrawing ten times a second would disturb what is being timed.
+        `done` of them an earlier process did, in a time that is not known here. `still` draws it only then: redrawing
+        ten times a second would disturb what is being timed.
         """
         if self.silent:
             yield lambda count=1, note="": None
         elif sys.stderr.isatty():
-            yield from self._terminal(label, total, still)
+            yield from self._terminal(label, total, done, still)
         else:
-            yield from _lines(label, total)
+            yield from _lines(label, total, done)
 
-    def _terminal(self, label: str, total: int, still: bool) -> Iterator[Advance]:
+    def _terminal(self, label: str, total: int, done: int, still: bool) -> Iterator[Advance]:
         rich = self._display = self._display or _terminal_display(still)
-        shown = rich.add_task(label, total=total, note="")
+        shown = rich.add_task(label, total=total, completed=done, note="")
         rich.start()
 
         def advance(count: int = 1, note: str | None = None) -> None:
@@ -78,18 +79,18 @@ def _terminal_display(still: bool) -> Any:
     return Rich(*columns, console=Console(stderr=True), transient=True, auto_refresh=not still)
 
 
-def _lines(label: str, total: int) -> Iterator[Advance]:
+def _lines(label: str, total: int, before: int) -> Iterator[Advance]:
     started = last = time.monotonic()
-    done, word = 0, ""
+    done, word = before, ""
 
     def advance(count: int = 1, note: str | None = None) -> None:
         nonlocal done, last, word
         done += count
         word = word if note is None else note
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done:
+        if now - last >= SECONDS_BETWEEN_LINES and done > before:
             last = now
-            left = (now - started) / done * (total - done)
+            left = (now - started) / (done - before) * (total - done)
             print(f"{label}: {done}/{total} {word} about {duration(left)} left", file=sys.stderr, flush=True)
 
     yield advance
@@ -107,9 +108,9 @@ class Relay(Progress):
         self._tell(("say", text))
 
     @contextmanager
-    def bar(self, label: str, total: int, *, still: bool = False) -> Iterator[Advance]:
+    def bar(self, label: str, total: int, *, done: int = 0, still: bool = False) -> Iterator[Advance]:
         number = next(self._numbers)
-        self._tell(("open", number, label, total))
+        self._tell(("open", number, label, total, done))
         untold, last = 0, 0.0
 
         def advance(count: int = 1, note: str | None = None) -> None:
@@ -138,8 +139,8 @@ class Replay:
         match told:
             case ("say", text):
                 self._progress.say(text)
-            case ("open", number, label, total):
-                bar = self._progress.bar(label, total)
+            case ("open", number, label, total, done):
+                bar = self._progress.bar(label, total, done=done)
                 self._bars[number] = bar, bar.__enter__()
             case ("advance", number, count, note):
                 self._bars[number][1](count, note=note)

@@ -126,8 +126,7 @@ def train(
     shape: tuple[int, ...] = tuple(dataset.train.images.shape[1:])
     macs = 3 * complexity.macs(model, shape) if match is None else match.macs(model)
     macs += 0 if variation.teacher is None else complexity.macs(variation.teacher, shape)  # forward alone
-    with progress.bar(label, recipe.epochs * steps) as advance:
-        advance(len(done.curve) * steps)
+    with progress.bar(label, recipe.epochs * steps, done=len(done.curve) * steps) as advance:
         for epoch in range(len(done.curve), recipe.epochs):
             started = time.perf_counter()
             lr_scale = plateau_scale(_gains(done, objective)) if recipe.schedule == "plateau" else 1.0

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import cli, conformance
-from suite.progress import Progress
+from suite import cli, conform, conformance
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,7 +18,7 @@ def test_method_of_the_readme_passes_the_conformance_test(tmp_path: Path) -> Non
     assert source is not None
     path = tmp_path / "l2_one_shot.py"
     path.write_text(source.group(1))
-    cases = list(conformance.check(conformance.find(str(path)), Progress(silent=True), tasks=["vgg16-digits"]))
+    cases = list(conformance.check(conform.find(str(path)), "vgg16-digits"))
     assert len(cases) >= 9
     assert [f"{case.name}: {case.fault}" for case in cases if case.fault] == []
 

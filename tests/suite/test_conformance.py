@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from suite import conformance
+from suite import conform, conformance
 from suite.errors import UsageError
-from suite.progress import Progress
 
 GOOD = '''
 import torch
@@ -42,7 +41,7 @@ def faults(tiny_task: Any, tmp_path: Path) -> Callable[..., dict[str, str | None
         path = tmp_path / "theirs.py"
         indented = body.replace("\n", "\n    ")
         path.write_text(GOOD.format(body=indented, top=top, points=points, story=story))
-        cases = conformance.check(conformance.find(str(path)), Progress(silent=True), tasks=["tiny"])
+        cases = conformance.check(conform.find(str(path)), "tiny")
         return {case.name: case.fault for case in cases}
 
     return call
@@ -110,7 +109,7 @@ def test_method_that_is_unsupported_here_passes(faults: Callable[..., dict[str, 
 def test_control_may_be_as_large_as_it_likes_only_if_it_is_the_baseline(tiny_task: Any) -> None:
     from suite import registry
 
-    cases = conformance.check(registry.method("dense"), Progress(silent=True), tasks=["tiny"])
+    cases = conformance.check(registry.method("dense"), "tiny")
     assert {case.name for case in cases} == BEFORE | set(ON_A_TASK) - {"is smaller or sparser"}
 
 
@@ -124,4 +123,4 @@ def test_file_without_exactly_one_method_is_a_usage_error(tmp_path: Path, conten
     if content is not None:
         path.write_text(content.format(body="pass", top="", points="", story=STORY) if "{" in content else content)
     with pytest.raises(UsageError, match=message):
-        conformance.find(str(path))
+        conform.find(str(path))

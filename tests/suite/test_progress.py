@@ -35,6 +35,19 @@ def test_away_from_a_terminal_a_line_comes_now_and_then(
     assert said.err.splitlines() == ["train: 3/100 val 0.5 about 16 min left", "train: 6/100 val 0.5 about 16 min left"]
 
 
+def test_what_an_earlier_process_did_does_not_shorten_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    replay = Replay(Progress())
+    with Relay(replay.show).bar("train", 100, done=90) as advance:
+        for _ in range(4):
+            clock[0] += 10
+            advance()
+    assert capsys.readouterr().err.splitlines() == ["train: 93/100  about 70 s left"]
+
+
 def test_in_a_terminal_a_bar_is_drawn_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -96,7 +109,7 @@ def test_bars_that_a_killed_process_leaves_open_are_closed(monkeypatch: pytest.M
     shown = Progress()
     with shown.bar("cells", 2, still=True) as advance:
         replay = Replay(shown)
-        replay.show(("open", 0, "train", 9))
+        replay.show(("open", 0, "train", 9, 0))
         advance(0)
         assert "train" in terminal.getvalue(), "bars stand below each other"
         replay.close()
