@@ -10,7 +10,7 @@ import msgspec
 import pandas as pd
 from plotly import graph_objects
 
-from suite import charts, exports, leaderboard, records, registry, render, rows
+from suite import charts, exports, intervals, leaderboard, records, registry, render, rows
 from suite.charts import Axis, Chart
 from suite.errors import RecordError
 
@@ -64,7 +64,9 @@ def pareto_figure(task: str, folder: str | Path = "results", axis: str = "speedu
 
 def _assembled(folder: str | Path) -> leaderboard.Leaderboard:
     found, _ = records.read_results(_existing(folder))
-    return leaderboard.assemble(found, render.read_machines(Path(folder) / "machines", warn=lambda text: None))
+    return leaderboard.assemble(
+        intervals.widened(found), render.read_machines(Path(folder) / "machines", warn=lambda text: None)
+    )
 
 
 def _existing(folder: str | Path) -> Path:

@@ -25,6 +25,7 @@ from suite import (
     croissant,
     exports,
     files,
+    intervals,
     leaderboard,
     listing,
     method_curves,
@@ -115,7 +116,7 @@ def _build(results: Path, out: Path, warn: Warn) -> Path:
 def _readable(results: Path) -> tuple[list[Record], list[Problem]]:
     records, problems = read_results(results)
     fine = []
-    for record in records:
+    for record in intervals.widened(records):
         fault = leaderboard.absurd(record)
         if fault is None:
             fine.append(record)

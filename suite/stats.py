@@ -63,10 +63,10 @@ def paired_speedup(processes: Sequence[Sequence[Pair]], *, seed: int = 0) -> Int
     Noise comes in two layers: from pair to pair, and from process to process (where the weights came to lie in
     memory), which no number of pairs in one process averages out. The first layer is bootstrapped: pairs are
     resampled within their process. The second cannot be with three processes: a bootstrap that resamples them reaches
-    from the lowest to the highest and no further, and where the second layer dominates it covers the truth in 79 % of
-    the cases, not 95 % (simulated, three processes of 30 pairs). So the variance between the processes' medians, less
-    what their pairs explain, enters with Student's t for so few processes, and the two are added in squares: 95 %
-    coverage at the bootstrap's own width where processes agree, 90 % at worst. One process shows the first layer only.
+    from the lowest to the highest and no further, and covers the truth in 79 % of the cases, not 95 %. So each half of
+    the interval is the bootstrap's or, where that is wider, Student's t of the processes' medians: that covers it in
+    94 to 99 % whatever the layers' sizes (simulated: three processes of 8 to 30 pairs). One process shows the first
+    layer only.
     Everything is computed in logarithms: dense / compressed and compressed / dense have one and the same interval.
     """
     logs = [_log_ratios(pairs) for pairs in processes if len(pairs)]
@@ -76,16 +76,19 @@ def paired_speedup(processes: Sequence[Sequence[Pair]], *, seed: int = 0) -> Int
     generator = np.random.default_rng(seed)
     resampled = [each[generator.integers(len(each), size=(RESAMPLES, len(each)))] for each in logs]
     low, high = np.quantile(np.median(np.concatenate(resampled, axis=1), axis=1), (0.025, 0.975))
-    between = 0.0
-    if len(logs) > 1:
-        observed = np.var([np.median(each) for each in logs], ddof=1)
-        explained = np.mean([np.var(np.median(each, axis=1), ddof=1) for each in resampled])
-        between = student_t(len(logs) - 1) * math.sqrt(max(0.0, float(observed - explained)) / len(logs))
+    between = half_width_of_medians([float(np.median(each)) for each in logs])
     return Interval(
         value=math.exp(centre),
-        low=math.exp(centre - math.hypot(max(0.0, centre - float(low)), between)),
-        high=math.exp(centre + math.hypot(max(0.0, float(high) - centre), between)),
+        low=math.exp(centre - max(centre - float(low), between)),
+        high=math.exp(centre + max(float(high) - centre, between)),
     )
+
+
+def half_width_of_medians(medians: Sequence[float]) -> float:
+    """Half of a 95 % interval of what processes' medians scatter around; 0 for one process, which shows nothing."""
+    if len(medians) < 2:
+        return 0.0
+    return student_t(len(medians) - 1) * float(np.std(medians, ddof=1)) / math.sqrt(len(medians))
 
 
 def _log_ratios(pairs: Sequence[Pair]) -> Floats:

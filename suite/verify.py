@@ -22,6 +22,7 @@ from suite import (
     cost,
     execute,
     floors,
+    intervals,
     leaderboard,
     machine,
     memory,
@@ -284,7 +285,8 @@ def _subject(cell: Cell, found: Sequence[Record], session: Session) -> Subject:
 
 def _compare_costs(record: Record, measured: Measurement, found: Sequence[Record], *, floor: float) -> Verdict:
     here = record.machine == machine.identity().slug
-    name, old, new = _cost(record.kind, record.metrics, measured.metrics, here=here)
+    (published,) = intervals.widened([record])
+    name, old, new = _cost(record.kind, published.metrics, measured.metrics, here=here)
     facts = [] if here else [f"another machine than the published {record.machine}: ratios are compared"]
     if record.kind == "latency":
         published_floor = _floor(record, found)

@@ -189,7 +189,7 @@ def test_the_most_trusted_of_the_machines_newest_costs_counts(fresh: Callable[..
         return found.value if found is not None else None
 
     narrow, wide = cost("a", 3, 0.1), cost("b", 4, 1.0)
-    assert chosen(narrow, wide) == chosen(wide, narrow) == 3
+    assert (chosen(narrow, wide), chosen(wide, narrow)) == (4, 3), "the newest: the narrowest is the luckiest"
     assert chosen(cost("a", 2, 0.1), cost("a", 3, 1.0)) == 3, "of one machine the newest"
     assert chosen(cost("a", 5, 0.01, weights="random"), wide) == 4
     assert chosen(cost("a", 5, 0.01, converged=False), cost("b", 4, 0.04)) == 4

@@ -50,7 +50,7 @@ def test_interval_covers_the_truth_where_pairs_alone_are_noisy() -> None:
 
 def test_interval_covers_the_truth_where_processes_differ() -> None:
     # A bootstrap over three processes covers 0.79 here.
-    assert _coverage(between=0.03, within=0.02) >= 0.84
+    assert _coverage(between=0.03, within=0.02) >= 0.9
 
 
 def test_same_pairs_give_the_same_interval() -> None:
