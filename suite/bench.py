@@ -74,7 +74,7 @@ def measure(
         _require(row, device)
         with _own_folder(scratch, row) as folder:
             if kind == "memory":
-                return _measure_memory(subject, row, Place(device, folder, limit))
+                return _measure_memory(subject, row, profile, Place(device, folder, limit))
             if kind == "energy":
                 return _measure_energy(subject, row, profile, Place(device, folder, limit))
             return _measure_latency(subject, row, profile, Place(device, folder, limit))
@@ -146,7 +146,7 @@ def _exported(subject: Subject, row: Row, place: Place) -> Exported:
 # --------------------------------------------------------------------------------------------------------------- memory
 
 
-def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
+def _measure_memory(subject: Subject, row: Row, profile: str, place: Place) -> Measurement:
     exported = _exported(subject, row, place)
     ask = memory.Ask(
         subject.compressed,
@@ -168,7 +168,9 @@ def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
         onnx=exported.files.get("dense"),
     )
     empty = memory.without_model(ask, seconds=place.limit)
-    compressed, dense = (memory.measure(each, seconds=place.limit, empty=empty) for each in (ask, other))
+    repeats = conditions.memory_repeats(row, profile)
+    found = [[memory.measure(each, seconds=place.limit, empty=empty) for _ in range(repeats)] for each in (ask, other)]
+    compressed, dense = map(memory.middle, found)
     metrics: dict[str, Any] = {"peak_bytes": compressed.peak_bytes, "dense_peak_bytes": dense.peak_bytes}
     notes: dict[str, Any] = subjects.weights_notes(compressed.weights, dense.weights)
     notes |= subjects.kernel_notes(max(exported.kernels, compressed.kernels))
@@ -176,6 +178,10 @@ def _measure_memory(subject: Subject, row: Row, place: Place) -> Measurement:
         for prefix, peak in (("", compressed), ("dense_", dense)):
             if getattr(peak, name) is not None:
                 notes[f"{prefix}{name}"] = getattr(peak, name)
+    if repeats > 1:
+        for prefix, peaks in zip(("", "dense_"), found, strict=True):
+            sizes = [peak.peak_bytes for peak in peaks]
+            notes |= {f"{prefix}peak_bytes_low": min(sizes), f"{prefix}peak_bytes_high": max(sizes)}
     return Measurement("memory", row.conditions, "ok", None, metrics, [], notes)
 
 

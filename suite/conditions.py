@@ -14,9 +14,9 @@ from suite.tasks import PROFILES
 #: Seconds that the pairs of one row may take, the pilot included, by profile (DESIGN section 7).
 SECONDS: Mapping[str, float] = {"smoke": 2.0, "quick": 8.0, "full": 60.0}
 PROCESSES: Mapping[str, int] = {"smoke": 1, "quick": 3, "full": 3}
-#: A child's start, its models' loading, pytest's collection; a memory row's three children (measured on two cores).
+#: A child's start, its models' loading, pytest's collection; one of a memory row's children (measured on two cores).
 CHILD_SECONDS = 0.5
-MEMORY_SECONDS = 0.6
+MEMORY_SECONDS = 0.2
 #: MACs a second and thread of a large batch (VGG16, batch 128, two threads of Zen 4: 0.42 s), and the passes of the
 #: dense network in the time that a row of a slow one takes: in each process warm-up and two pairs, next to a compressed
 #: network that takes half as long; in a memory row two, and two of the compressed one.
@@ -123,12 +123,13 @@ def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency"
     row's limit.
     """
     check_profile(profile)
-    processes = {"memory": 3, "energy": 1}.get(kind, PROCESSES[profile])
     found = 0.0
     for row in rows:
+        repeats = memory_repeats(row, profile)
+        processes = {"memory": 1 + 2 * repeats, "energy": 1}.get(kind, PROCESSES[profile])
         one_pass = row.batch_size * macs / (MACS_PER_THREAD * row.threads)
         if kind == "memory":
-            found += MEMORY_SECONDS + MEMORY_PASSES * one_pass
+            found += processes * MEMORY_SECONDS + repeats * MEMORY_PASSES * one_pass
         elif kind == "energy":
             found += CHILD_SECONDS + energy.estimate_seconds(profile)
         else:
@@ -136,6 +137,11 @@ def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency"
         first, every = BACKEND_SECONDS.get(row.backend, (0, 0))
         found += first + processes * (every + (CUDA_SECONDS if row.timing not in (None, profiling.TIMING) else 0))
     return found
+
+
+def memory_repeats(row: Row, profile: str) -> int:
+    """How often each network's peak is taken, each time in a fresh process: once where each would compile it anew."""
+    return 1 if row.backend == "compile" or row.timing is not None else PROCESSES[profile]
 
 
 def check_profile(profile: str) -> None:

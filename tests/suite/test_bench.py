@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite import artifacts, bench, conditions, latency, machine, modelfiles, registry
+from suite import artifacts, bench, conditions, latency, machine, memory, modelfiles, registry
 from suite.bench import Row, Subject
 from suite.errors import UsageError
 
@@ -98,10 +98,22 @@ def test_noise_floor_is_measured_as_a_row_is() -> None:
 
 def test_memory_row_is_measured_beside_its_dense_network() -> None:
     found = smoke(Subject("x", architecture=SMALL, dense_architecture=WIDE), Row(16, 1), kind="memory")
+    assert not any(name.endswith(("_low", "_high")) for name in found.notes), "one process each at smoke"
     if found.status == "unsupported":
         pytest.skip(str(found.reason))
     assert set(found.metrics) == {"peak_bytes", "dense_peak_bytes"} and found.samples == []
     assert 0 < int(found.metrics["peak_bytes"] or 0) < int(found.metrics["dense_peak_bytes"] or 0)
+
+
+def test_memory_row_is_the_median_of_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter([9, 3, 4, 70, 60, 80])
+    monkeypatch.setattr(memory, "without_model", lambda ask, seconds: 0)
+    monkeypatch.setattr(memory, "measure", lambda ask, seconds, empty: memory.Peak(next(peaks), "stored"))
+    subject = Subject("x", architecture=SMALL, dense_architecture=WIDE)
+    found = bench.measure(subject, Row(16, 1), profile="quick", device="cpu", kind="memory")
+    assert found.metrics == {"peak_bytes": 4, "dense_peak_bytes": 70}
+    ends = {"peak_bytes_low": 3, "peak_bytes_high": 9, "dense_peak_bytes_low": 60, "dense_peak_bytes_high": 80}
+    assert ends.items() <= found.notes.items() and next(peaks, None) is None
 
 
 def test_row_without_memory_is_out_of_memory_and_the_run_goes_on() -> None:
