@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -26,6 +27,8 @@ ADAM_SHARE = 0.002
 BATCH = 250  # images of an evaluation's batch
 OTHER = {"generator": "discriminator", "discriminator": "generator"}
 OPPONENT = "opponent"
+#: How many of the networks that a method judges are kept with their opponents: more than it makes restarts.
+REMEMBERED = 32
 
 
 class Match:
@@ -41,6 +44,7 @@ class Match:
         self.part = str(task.options["part"])
         self.latent = int(task.options["latent"])
         self._opponent: nn.Module | None = None
+        self._beside: dict[str, dict[str, torch.Tensor]] = {}  # the opponent's state, by the network judged with it
 
     # ------------------------------------------------------------------------------------------------------- opponent
 
@@ -69,6 +73,24 @@ class Match:
     def forget(self) -> None:
         """Start again: the next opponent is a new one."""
         self._opponent = None
+
+    def remember(self, model: nn.Module) -> None:
+        """Keep the opponent as it is now, beside the network as it is now; the last `REMEMBERED` pairs are kept."""
+        if self._opponent is not None:
+            state = {name: each.detach().clone() for name, each in self.opponent.state_dict().items()}
+            self._beside.pop(_fingerprint(model), None)
+            self._beside[_fingerprint(model)] = state
+            self._beside = dict(list(self._beside.items())[-REMEMBERED:])
+
+    def recall(self, model: nn.Module) -> None:
+        """Take back the opponent that a network was judged with: a method may end with one that it had put aside.
+
+        The score of a discriminator is that of its opponent's pictures, and beside another it says nothing of it. A
+        network that was never judged keeps the opponent as it is.
+        """
+        known = self._beside.get(_fingerprint(model)) if self.has_opponent else None
+        if known is not None:
+            self.opponent.load_state_dict(known)
 
     # ----------------------------------------------------------------------------------------------------------- data
 
@@ -210,6 +232,15 @@ class Match:
             real.add(network(dataset.normalise(split.frames[batch])))
         generator.train(training)
         return {METRIC: features.frechet((made.mean, made.covariance), (real.mean, real.covariance))}
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """Weights and buffers of a network, as one short text."""
+    found = hashlib.sha256()
+    for name, each in model.state_dict().items():
+        if isinstance(each, torch.Tensor):
+            found.update(name.encode() + each.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _runs(half: object) -> TypeGuard[nn.Module]:

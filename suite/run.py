@@ -275,6 +275,13 @@ def compress(
     model = registry.load(method)(origin, bench, **settings)
     if isinstance(model, GraphNetwork) and model.quantized_share == 0:
         raise Unsupported("no layer of this network has an INT8 kernel: nothing of it can be quantized")
+    match = bench.objective.match
+    if match is not None and isinstance(model, nn.Module):
+        if match.part == "discriminator" and not bench.training_macs:
+            raise Unsupported(
+                "a discriminator is judged by the generator that learns from it: train it (epochs above 0)"
+            )
+        match.recall(model)
     return model, bench
 
 

@@ -181,6 +181,8 @@ class Workbench:
     def evaluate(self, model: nn.Module) -> float:
         """The task's headline metric on the validation split; higher is better, whatever the metric."""
         value = evaluate(model, self._dataset, self._val, self._objective)[self._objective.headline]
+        if self._objective.match is not None:
+            self._objective.match.remember(model)
         return value if self._objective.higher_is_better else -value
 
     def train_batches(self, batch_size: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

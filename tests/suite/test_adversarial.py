@@ -137,6 +137,39 @@ def test_finetuning_changes_the_workbenchs_opponent_and_no_other() -> None:
     assert all(torch.equal(before[name], value) for name, value in match.opponent.state_dict().items())
 
 
+@pytest.mark.parametrize("part", ["generator", "discriminator"])
+def test_network_that_was_put_aside_is_judged_beside_the_opponent_it_had(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ready(part)
+    scores, states = [], []
+
+    def keeps_the_first(model: nn.Module, bench: Workbench) -> nn.Module:
+        for _ in range(3):
+            bench.finetune(model, epochs=1, lr=0.05)
+            scores.append(bench.evaluate(model))
+            states.append(copy.deepcopy(model.state_dict()))
+        model.load_state_dict(states[0])
+        return model
+
+    monkeypatch.setattr(registry, "load", lambda method: keeps_the_first)
+    cell = plan.Cell(found.task.name, "dense", {}, 0, "smoke")
+    model, bench = run.compress(registry.method("dense"), cell, network(found), found, "cpu", QUIET)
+    assert len(set(scores)) == 3 and bench.evaluate(model) == scores[0]
+
+
+def test_discriminator_that_is_not_trained_has_no_score_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda method: lambda model, bench: model)
+    for part in ("discriminator", "generator"):
+        found = ready(part)
+        given = (registry.method("dense"), plan.Cell(found.task.name, "dense", {}, 0, "smoke"), network(found), found)
+        if part == "generator":
+            assert isinstance(run.compress(*given, "cpu", QUIET)[0], nn.Module)
+        else:
+            with pytest.raises(Unsupported, match="judged by the generator that learns from it: train it"):
+                run.compress(*given, "cpu", QUIET)
+
+
 def test_test_split_is_out_of_a_workbenchs_reach() -> None:
     found = ready()
     bench = Workbench(found.task, found.recipe, found.dataset, found.objective, seed=0, device="cpu", progress=QUIET)
