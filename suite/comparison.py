@@ -78,13 +78,18 @@ def _table(table: Table, known: Index) -> FilledTable:
         return FilledNumber(number, None if number.by is None else find(number.by, known, seeds))
 
     lines = tuple((line, tuple(map(fill, line.numbers))) for line in table.lines)
-    return FilledTable(table, lines, _cut(asked, known, seeds))
+    return FilledTable(table, lines, _cut(asked, known, seeds), _drift(asked, known))
 
 
 def _figure(figure: Figure, known: Index) -> FilledFigure:
     seeds = _shared((quantity for series in figure.series for _, quantity in series.points), known)
     return FilledFigure(figure, tuple(_series(each, known, seeds) for each in figure.series))
 
+
+#: Of a compressed network's time, that of the dense one beside it.
+DENSE_TIMES = {"compressed_seconds": "dense_seconds", "total_cpu_seconds": "dense_total_cpu_seconds"}
+#: By how much dense times may differ before it is said.
+DRIFT = 1.1
 
 #: Seeds by profile.
 Seeds = Mapping[str, Set[int]]
@@ -109,6 +114,30 @@ def _cut(quantities: Iterable[Quantity], known: Index, shared: Seeds) -> tuple[i
         if kept is not None and len(_seeds(group)) > len(kept):
             return tuple(sorted(kept))
     return ()
+
+
+def _drift(quantities: Iterable[Quantity], known: Index) -> str:
+    """What to know of times that stand beside each other, each measured in its own minutes: how far dense itself moved.
+
+    Of one machine, task and setup; empty where no dense network's times differ by more than a tenth.
+    """
+    beside: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for quantity in quantities:
+        state, group = _standing(quantity, known)
+        if quantity.metric in DENSE_TIMES and state in ("ok", "stale") and group:
+            record = _one(group)
+            dense = _number(record.metrics.get(DENSE_TIMES[quantity.metric]))
+            if dense:
+                place = (record.machine, quantity.task, quantity.metric, canonical(dict(record.conditions or {})))
+                beside[place].append(dense)
+    widest = max(beside.values(), key=lambda each: max(each) / min(each), default=[1.0])
+    if max(widest) <= DRIFT * min(widest):
+        return ""
+    ends = " to ".join(side_by_side.decimal(end, "seconds", 3) for end in (min(widest), max(widest)))
+    return (
+        f"Times are of different minutes, in which the machine itself changes: the dense network beside these took "
+        f"{ends}. What a row gains is its speed-up, which is measured against dense in the same seconds."
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- one number

@@ -68,21 +68,24 @@ class FilledNumber:
 class FilledTable:
     """A table's lines, each with its numbers filled in, column by column.
 
-    `seeds` are those that its means are over, where some of its numbers have more of them and some have not.
+    `seeds` are those that its means are over, where some of its numbers have more of them and some have not; `drift`
+    says in words how far the dense network's own time moved between its times.
     """
 
     table: Table
     lines: tuple[tuple[Line, tuple[FilledNumber, ...]], ...]
     seeds: tuple[int, ...] = ()
+    drift: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The table's own, and over which seeds its means are, where others on the page are over more."""
-        if not self.seeds:
-            return self.table.notes
-        told = ", ".join(map(str, self.seeds))
-        own = f"Over seed{'' if len(self.seeds) == 1 else 's'} {told} alone, which all numbers of this table have."
-        return (*self.table.notes, own)
+        """The table's own, over which seeds its means are, where others on the page are over more, and the drift."""
+        found = self.table.notes
+        if self.seeds:
+            told = ", ".join(map(str, self.seeds))
+            several = "" if len(self.seeds) == 1 else "s"
+            found += (f"Over seed{several} {told} alone, which all numbers of this table have.",)
+        return (*found, self.drift) if self.drift else found
 
     @property
     def mixes_machines(self) -> bool:

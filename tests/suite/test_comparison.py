@@ -61,6 +61,20 @@ def test_accuracy_is_the_mean_over_the_seeds_of_the_most_serious_profile(fresh: 
     assert place.found.cells == tuple(record.cell for record in records)
 
 
+def test_times_of_different_minutes_say_how_far_dense_itself_moved(fresh: Callable[..., Record]) -> None:
+    def timed(share: float, dense: float) -> Record:
+        return fresh(kind="latency", hyperparameters={"share": share, "finetune": False}, conditions=dict(ONE_IMAGE),
+                     metrics={"compressed_seconds": 0.5 * dense, "dense_seconds": dense})  # fmt: skip
+
+    asked = study(*(replace(SPEED, metric="compressed_seconds", setting={"share": each}) for each in (0.5, 0.75)))
+    steady, drifting = (
+        comparison.compare(asked, comparison.index([timed(0.5, 0.01), timed(0.75, other)])).tables[0].notes
+        for other in (0.0108, 0.019)
+    )
+    assert steady == ()
+    assert len(drifting) == 1 and "dense network beside these took 10.0\u202fms to 19.0\u202fms." in drifting[0]
+
+
 def test_what_was_never_measured_names_the_command_that_would(tiny_task: Any) -> None:
     found = comparison.compare(study(HALF, SPEED), comparison.index([])).found
     assert [each.state for each in found] == ["missing", "missing"] and {each.value for each in found} == {None}
