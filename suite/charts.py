@@ -88,7 +88,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with something in it. `front` joins the points that nothing beats, `reference` is dense's y."""
+    """A chart with something in it. `reference` is dense's y.
+
+    `front` joins the outermost of the points that nothing beats, further in x the worse in y.
+    """
 
     key: str
     title: str
@@ -154,9 +157,19 @@ def pareto(board: Board, axis: str, look: Looks, setup: Setup | None = None) -> 
         x=_ratio_axis(label, xs),
         y=ys,
         series=tuple(_series(name, points, board, look) for name, points in kept.items() if points),
-        front=tuple((x, y) for x, y in line if ys.low <= y <= ys.high),
+        front=tuple((x, y) for x, y in _outermost(line, board) if ys.low <= y <= ys.high),
         reference=board.dense.get(board.headline.name),
     )
+
+
+def _outermost(points: Sequence[tuple[float, float]], board: Board) -> list[tuple[float, float]]:
+    """Those of points in order of rising x that are better in y than all further on: a line that never turns back."""
+    sign = 1 if board.headline.higher_is_better else -1
+    kept: list[tuple[float, float]] = []
+    for x, y in reversed(points):
+        if not kept or sign * y > sign * kept[-1][1]:
+            kept.append((x, y))
+    return kept[::-1]
 
 
 #: The axes of the Pareto plots: what they are called, their label, a note.

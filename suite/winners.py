@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from suite import plan, setups
@@ -51,28 +52,50 @@ def gain(row: Row, axis: str, setup: Setup | None) -> float | None:
     return measurement.metric("speedup")
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a row stands: its score, more is better, and between which ends its gain lies, with its noise floor."""
+
+    row: Row
+    score: float
+    gain: float
+    low: float
+    high: float
+    floor: float
+
+    def beats(self, other: _Place) -> bool:
+        """Is it certainly ahead of a row that is no better? One that is worse is beaten by an equal gain too."""
+        bound = other.high * (1 + max(self.floor, other.floor))
+        return self.low > bound or (self.low == bound and self.score > other.score)
+
+
 def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...]:
     """The rows that no other one beats in both the headline metric and `axis`, in order of rising gain.
 
-    A measured speed-up's whole interval must lie above that of every more accurate row, dense's being 1, by more than
-    the noise floor: a row that seems a little faster has not been shown to be.
+    A row is beaten by one at least as good that certainly gains more: of measured speed-ups the whole interval lies
+    above the row's by more than the larger noise floor, dense being 1. A row that only seems slower is not beaten.
     """
+    kept: list[_Place] = []
+    furthest: dict[float, _Place] = {}  # by noise floor, of the rows so far: none of them is worse than what follows
+    for place in sorted(_places(board, axis, setup), key=lambda each: (each.score, each.low), reverse=True):
+        if not any(each.beats(place) for each in furthest.values()):
+            kept.append(place)
+        if place.floor not in furthest or place.low > furthest[place.floor].low:
+            furthest[place.floor] = place
+    return tuple(each.row for each in sorted(kept, key=lambda each: (each.gain, each.score)))
+
+
+def _places(board: Board, axis: str, setup: Setup | None) -> Iterator[_Place]:
+    """The rows of a board that have both a score and a gain."""
     sign = 1 if board.headline.higher_is_better else -1
-    points = [
-        (sign * y, x, row)
-        for row in board.rows
-        if (x := gain(row, axis, setup)) is not None and (y := row.mean(board.headline.name)) is not None
-    ]
-    kept: list[Row] = []
-    furthest, its_floor = 0.0, 0.0
-    for _, x, row in sorted(points, key=lambda point: point[:2], reverse=True):
-        measured = row.speeds.get(setup) if axis == "speedup" and setup is not None else None
-        certain = x if measured is None or measured.interval is None or not kept else measured.interval[0]
-        floor = 0.0 if measured is None else measured.floor
-        if certain > furthest * (1 + max(floor, its_floor)):
-            kept.append(row)
-        furthest, its_floor = max((furthest, its_floor), (x, floor))
-    return tuple(kept)
+    for row in board.rows:
+        x, y = gain(row, axis, setup), row.mean(board.headline.name)
+        if x is None or y is None:
+            continue
+        is_timed = axis == "speedup" and row.method != plan.DENSE
+        measured = row.speeds.get(setup) if is_timed and setup is not None else None
+        low, high = (None if measured is None else measured.interval) or (x, x)
+        yield _Place(row, sign * y, x, low, high, 0.0 if measured is None else measured.floor)
 
 
 def winners(board: Board) -> tuple[Winner, ...]:

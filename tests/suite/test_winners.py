@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from suite import charts
 from suite.winners import front, nearest, winners
 from tests.suite.test_leaderboard import Bench, accuracy, board, keep, make_bench  # noqa: F401  a fixture
 
@@ -17,20 +18,45 @@ def test_the_front_leaves_out_what_another_row_beats_in_both(bench: Bench) -> No
     assert [each.hyperparameters["keep"] for each in front(found, "macs")] == [0.1, 0.3]
 
 
-def test_a_lead_within_the_noise_floor_is_no_place_on_the_front(bench: Bench) -> None:
+def test_a_lead_within_the_noise_floor_beats_nobody(bench: Bench) -> None:
     def kept(floor: float) -> list[Any]:
-        accurate, quick = keep(0.1), keep(0.2)
+        accurate, worse = keep(0.1), keep(0.2)
         found = board(
             bench(hyperparameters=accurate, metrics=accuracy(0.92)),
-            bench(hyperparameters=quick, metrics=accuracy(0.90)),
-            bench.speed(2.0, hyperparameters=accurate),
-            bench.speed(2.02, hyperparameters=quick),
+            bench(hyperparameters=worse, metrics=accuracy(0.90)),
+            bench.speed(2.04, hyperparameters=accurate),
+            bench.speed(2.0, hyperparameters=worse),
             bench.noise(floor),
         )
         return [each.hyperparameters["keep"] for each in front(found, "speedup", found.setups[0])]
 
-    assert kept(0.0) == [0.1, 0.2]
-    assert kept(0.02) == [0.1]
+    assert kept(0.0) == [0.1]
+    assert kept(0.02) == [0.2, 0.1], "which of them is faster is not known"
+
+
+def test_dense_is_beaten_only_by_what_is_certainly_faster_and_no_worse(bench: Bench) -> None:
+    def kept(low_end: float, top1: float) -> list[str]:
+        found = board(
+            bench(method="dense", metrics=accuracy(0.94)),
+            bench(metrics=accuracy(top1)),
+            bench.speed(1.2, 1.2 - low_end),
+            bench.noise(0.02),
+        )
+        return [each.method for each in front(found, "speedup", found.setups[0])]
+
+    assert kept(1.01, 0.95) == ["dense", "cuts"], "it may be no faster than dense"
+    assert kept(1.1, 0.95) == kept(1.1, 0.94) == ["cuts"]
+    assert kept(1.1, 0.93) == ["dense", "cuts"]
+
+
+def test_rows_that_are_equal_in_one_respect_are_told_apart_by_the_other(bench: Bench) -> None:
+    def kept(*points: tuple[float, int]) -> list[Any]:
+        rows = [bench(hyperparameters=keep(index), metrics=accuracy(top1, macs=macs))
+                for index, (top1, macs) in enumerate(points)]  # fmt: skip
+        return [each.hyperparameters["keep"] for each in front(board(*rows), "macs")]
+
+    assert kept((0.92, 200), (0.91, 200)) == kept((0.92, 200), (0.92, 250)) == [0]
+    assert kept((0.92, 200), (0.92, 200)) == [0, 1], "neither beats its equal"
 
 
 def test_winners_are_about_as_good_as_dense(bench: Bench) -> None:
@@ -71,19 +97,32 @@ def test_nobody_wins_where_nothing_is_close_to_dense(bench: Bench) -> None:
     assert all(each.row is None for each in winners(board(bench(metrics=accuracy(0.5)))))
 
 
-def test_the_front_takes_a_speed_up_at_its_lower_end(bench: Bench) -> None:
-    accurate, quick = keep(0.1), keep(0.2)
+def test_the_front_takes_a_lead_at_the_lower_end_of_its_interval(bench: Bench) -> None:
+    accurate, slow = keep(0.1), keep(0.2)
 
     def kept(half: float) -> list[Any]:
         found = board(
             bench(hyperparameters=accurate, metrics=accuracy(0.92)),
-            bench(hyperparameters=quick, metrics=accuracy(0.90)),
-            bench.speed(2.0, hyperparameters=accurate),
-            bench.speed(3.0, half, hyperparameters=quick),
+            bench(hyperparameters=slow, metrics=accuracy(0.90)),
+            bench.speed(3.0, half, hyperparameters=accurate),
+            bench.speed(2.0, hyperparameters=slow),
         )
         return [each.hyperparameters["keep"] for each in front(found, "speedup", found.setups[0])]
 
-    assert kept(0.9) == [0.1, 0.2] and kept(1.1) == [0.1]
+    assert kept(0.9) == [0.1] and kept(1.1) == [0.2, 0.1]
+
+
+def test_the_line_of_a_chart_joins_the_outermost_of_the_front(bench: Bench) -> None:
+    found = board(
+        bench(method="dense", metrics=accuracy(0.94)),
+        bench(hyperparameters=keep(0.1), metrics=accuracy(0.92)),
+        bench(hyperparameters=keep(0.2), metrics=accuracy(0.90)),
+        bench.speed(2.0, 0.1, hyperparameters=keep(0.1)),
+        bench.speed(1.95, 0.1, hyperparameters=keep(0.2)),
+    )
+    chart = charts.pareto(found, "speedup", {}, found.setups[0])
+    assert len(front(found, "speedup", found.setups[0])) == 3
+    assert chart is not None and chart.front == ((1.0, 0.94), (2.0, 0.92)), "a line that never turns back"
 
 
 def test_the_nearest_row_is_the_one_that_loses_least_and_saves_something(bench: Bench) -> None:
