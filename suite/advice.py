@@ -18,7 +18,7 @@ from suite.charts import Looks
 from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
 from suite.setups import Setup, doubts
-from suite.winners import CLOSE_POINTS, CLOSE_SHARE, gain, lost, tolerance_scale, too_brief
+from suite.winners import CLOSE_POINTS, CLOSE_SHARE, ROUNDING, gain, lost, tolerance_scale, too_brief
 
 #: What the page answers without a script. One point of an accuracy weighs as much as 5 % of a loss.
 TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
@@ -32,8 +32,6 @@ WORTH = 1.02
 STRUCTURED, QUANTIZED = "structured pruning", "quantization"
 #: Of those that prune structures, the one to begin with.
 PLAINEST = "structured"
-#: What a tolerance of exactly the loss must not fail by: the rounding of a difference.
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def certain(row: Row, board: Board, setup: Setup) -> Step | None:
 
 def best(found: Sequence[Step], tolerance: float) -> Step | None:
     """The fastest step that loses at most `tolerance`; None where nothing measured does that."""
-    within = [step for step in found if step.lost <= tolerance + _ROUNDING]
+    within = [step for step in found if step.lost <= tolerance + ROUNDING]
     return within[-1] if within else None
 
 

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from suite import advice, plan, tables
 from suite.leaderboard import Board
+from suite.winners import ROUNDING
 
 #: How much a row may lose to be the one that a badge shows.
 TOLERANCE = 0.02
@@ -40,7 +41,7 @@ def badge(board: Board, method: str) -> Badge | None:
     setup = board.setups[0] if board.setups else None
     timed = setup is not None and any(setup in row.speeds and row.speeds[setup].comparable for row in own)
     sure = [] if setup is None else [step for row in own if (step := advice.certain(row, board, setup))]
-    found = [step for step in sure if step.lost <= TOLERANCE + 1e-9]
+    found = [step for step in sure if step.lost <= TOLERANCE + ROUNDING]
     if not found:
         why = f"loses over {advice.lost_text(TOLERANCE, board)}" if sure else "no sure speed-up"
         return Badge(method, f"{where}: {why if timed else 'not timed'}", NONE)

@@ -13,7 +13,8 @@ from suite.tasks import PROFILES
 
 #: "As good as dense" on the overview: one point of an accuracy, or 5 % of any other metric.
 CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
-
+#: What a tolerance of exactly the loss must not fail by: the rounding of a difference.
+ROUNDING = 1e-9
 
 #: What a board's best rows are best in, and the axis that says so.
 QUESTIONS = {"Fastest": "speedup", "Smallest file, zipped": "size_bytes_compressed", "Fewest MACs": "macs"}
@@ -87,31 +88,23 @@ def front(board: Board, axis: str, setup: Setup | None = None) -> tuple[Row, ...
 
 def _places(board: Board, axis: str, setup: Setup | None) -> Iterator[_Place]:
     """The rows of a board that have both a score and a gain."""
-    sign = 1 if board.headline.higher_is_better else -1
     for row in board.rows:
-        x, y = gain(row, axis, setup), row.mean(board.headline.name)
+        x, y = gain(row, axis, setup), score(row, board)
         if x is None or y is None:
             continue
         is_timed = axis == "speedup" and row.method != plan.DENSE
         measured = row.speeds.get(setup) if is_timed and setup is not None else None
         low, high = (None if measured is None else measured.interval) or (x, x)
-        yield _Place(row, sign * y, x, low, high, 0.0 if measured is None else measured.floor)
+        yield _Place(row, y, x, low, high, 0.0 if measured is None else measured.floor)
 
 
 def winners(board: Board) -> tuple[Winner, ...]:
-    """The best rows among those about as good as dense: by measured speed-up, file size and MACs.
+    """The best rows among those about as good as dense, seed by seed: by measured speed-up, file size and MACs.
 
     A speed-up counts once its whole interval, widened by the noise floor, lies above 1: 1.01x within 3 % is no win.
     """
-    dense = board.dense.get(board.headline.name)
-    allowed = CLOSE_POINTS if board.headline.kind == "percent" else CLOSE_SHARE * abs(dense or 0)
-    sign = 1 if board.headline.higher_is_better else -1
-    close = [
-        row
-        for row in board.rows
-        if row.method != plan.DENSE and dense is not None
-        if (mean := row.mean(board.headline.name)) is not None and sign * (dense - mean) <= allowed
-    ]
+    close = [row for row in board.rows
+             if (missed := lost(row, board)) is not None and missed <= CLOSE_POINTS + ROUNDING]  # fmt: skip
     setup = board.setups[0] if board.setups else None
     found = []
     for question, axis in QUESTIONS.items():
@@ -137,6 +130,21 @@ def lost(row: Row, board: Board) -> float | None:
     return None if row.change is None or scale is None else scale * sign * row.change.mean
 
 
+def score(row: Row, board: Board) -> float | None:
+    """How good a row is, more is better, dense being 0: less what it loses, its seeds paired with dense's own.
+
+    Means over different seeds would tell the seeds apart: they count only where a row was not compared with dense.
+    """
+    mean, dense = row.mean(board.headline.name), board.dense.get(board.headline.name)
+    if mean is None:
+        return None
+    missed = 0.0 if row.method == plan.DENSE and dense is not None else lost(row, board)
+    if missed is not None:
+        return -missed
+    sign = 1 if board.headline.higher_is_better else -1
+    return (tolerance_scale(board) or 1.0) * sign * (mean - (dense or 0.0))
+
+
 def tolerance_scale(board: Board) -> float | None:
     """What a difference of the headline metric is multiplied by to be a tolerance; None where there is no dense."""
     if board.headline.kind == "percent":
@@ -155,15 +163,14 @@ def too_brief(row: Row, board: Board) -> str | None:
 
 def nearest(board: Board) -> Row | None:
     """The row that loses least, of those that cost less than dense in some respect."""
-    sign = 1 if board.headline.higher_is_better else -1
     setup = board.setups[0] if board.setups else None
-    means = [
-        (sign * mean, row)
+    scores = [
+        (own, row)
         for row in board.rows
-        if row.method != plan.DENSE and (mean := row.mean(board.headline.name)) is not None
+        if row.method != plan.DENSE and (own := score(row, board)) is not None
         and any((gain(row, axis, setup) or 0) > 1 for axis in QUESTIONS.values())
     ]  # fmt: skip
-    return max(means, key=lambda pair: pair[0], default=(0.0, None))[1]
+    return max(scores, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
 def _is_faster(row: Row, setup: Setup) -> bool:
