@@ -23,7 +23,7 @@ from suite.rows import Row
 from suite.setups import Setup
 from suite.sources import spell
 from suite.tables import Entry, Line, visible
-from suite.winners import front, gain
+from suite.winners import front, gain, is_faster
 
 #: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
 FIRST_ROWS = 50
@@ -317,8 +317,9 @@ def _paper_url(paper: str) -> str | None:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was measured in one setup of one board; `fastest` is None where nothing may be compared.
+    """What was measured in one setup of one board, and how many of its rows may be compared.
 
+    `fastest` is None where no row is certainly faster than dense.
     `over_eager`: the fastest is an INT8 network, compiled, and its speed-up is over the eager dense one.
     """
 
@@ -326,6 +327,7 @@ class Timed:
     setup: Setup
     rows: int
     contended: int
+    compared: int
     fastest: float | None
     interval: tuple[float, float] | None
     over_eager: bool
@@ -333,11 +335,13 @@ class Timed:
 
 def _timed(board: Board, setup: Setup) -> Timed:
     measured = [row.speeds[setup] for row in board.rows if setup in row.speeds]
-    speeds = [(speed, row) for row in board.rows if (speed := gain(row, "speedup", setup)) is not None]
-    fastest, row = max(speeds, key=lambda pair: pair[0], default=(None, None))
-    best = None if row is None else row.speeds.get(setup)  # dense itself is 1 and was not timed
-    interval, over_eager = (None, False) if best is None else (best.interval, best.over_eager)
-    return Timed(board, setup, len(measured), sum(m.contended for m in measured), fastest, interval, over_eager)
+    speeds = [(speed, row) for row in board.rows if setup in row.speeds and row.method != plan.DENSE
+              if (speed := gain(row, "speedup", setup)) is not None]  # fmt: skip
+    certain = [(speed, row) for speed, row in speeds if is_faster(row, setup)]
+    fastest, row = max(certain, key=lambda pair: pair[0], default=(None, None))
+    interval, over_eager = (None, False) if row is None else (row.speeds[setup].interval, row.speeds[setup].over_eager)
+    contended = sum(each.contended for each in measured)
+    return Timed(board, setup, len(measured), contended, len(speeds), fastest, interval, over_eager)
 
 
 def machine_page(name: str, found: Leaderboard, records: Sequence[Record]) -> dict[str, Any]:

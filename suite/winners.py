@@ -110,7 +110,7 @@ def winners(board: Board) -> tuple[Winner, ...]:
     for question, axis in QUESTIONS.items():
         gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
         if axis == "speedup" and setup is not None:
-            gains = [(x, row) for x, row in gains if _is_faster(row, setup)]
+            gains = [(x, row) for x, row in gains if is_faster(row, setup)]
         value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
         measured = row.speeds[setup] if axis == "speedup" and row is not None and setup is not None else None
         timed = (False, None) if measured is None else (measured.over_eager, measured.interval)
@@ -173,6 +173,7 @@ def nearest(board: Board) -> Row | None:
     return max(scores, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
-def _is_faster(row: Row, setup: Setup) -> bool:
+def is_faster(row: Row, setup: Setup) -> bool:
+    """Is a row that was timed in `setup` certainly faster than dense, by more than the noise floor?"""
     measured = row.speeds[setup]
     return measured.interval is not None and measured.interval[0] > 1 + measured.floor

@@ -303,6 +303,25 @@ def test_a_method_page_tells_its_story_schema_and_command(write: Write, one: Mak
     assert "Not measured yet" not in page.text, "it is measured on the only board there is"
 
 
+def test_a_machines_fastest_row_is_one_that_is_certainly_faster(write: Write, one: Make, tmp_path: Path) -> None:
+    quick, zeros = {"channel_ratio": 0.5}, {"channel_ratio": 0.25}
+    unsure = {"speedup": 1.10, "speedup_low": 0.98, "speedup_high": 1.22}
+    sure = {"speedup": 1.07, "speedup_low": 1.05, "speedup_high": 1.09}
+
+    def fastest(*measured: Any) -> str:
+        rows = [row for hyperparameters, metrics, notes in measured
+                for row in (one(hyperparameters=hyperparameters),
+                            timed(one, hyperparameters=hyperparameters, metrics=metrics, notes=notes))]  # fmt: skip
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        write(*rows).rename(folder)
+        text = Page(build(folder, tmp_path / f"{folder.name}-site") / "machine-box.html").text
+        return " ".join(text.partition("batch 1, 1 thread, hot, eager")[2].partition("Built from")[0].split())
+
+    assert fastest((zeros, unsure, {})).endswith("none is certain")
+    assert "1.07\u00d7 1.05\u20131.09" in fastest((zeros, unsure, {}), (quick, sure, {}))
+    assert fastest((quick, sure, {"contended": True})).endswith("\u2013"), "nothing may be compared"
+
+
 def test_a_machine_page_names_hardware_versions_and_noise(write: Write, one: Make, tmp_path: Path) -> None:
     noise = one(kind="noise-floor", method="dense", hyperparameters={}, conditions=HOT, metrics={"noise_floor": 0.0132},
                 versions={"torch": "9.9.9"})  # fmt: skip
