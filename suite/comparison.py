@@ -3,7 +3,8 @@
 Accuracies are of the most serious profile that has any, means over the seeds that all numbers beside them in a table,
 figure or sentence have: two seeds of one row are no match for one of another. A cost is one of the lowest seed, each
 machine's newest, and of these the one that can be trusted most: of a quiet machine, of the trained weights, converged,
-and then the newest. The narrowest interval is no reason: of several it is the luckiest.
+and then the newest: the narrowest interval is of several the luckiest. A target is decided by three seeds, one relative
+to another quantity by their differences paired by seed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from suite.filled import (
 )
 from suite.history import epochs
 from suite.records import Record, Scalar, canonical
+from suite.rows import Verdict, verdict
 from suite.setups import STATES, State
 from suite.studies import EPOCH, Figure, Finding, Number, Quantity, Series, Study, Table, Target
 from suite.study_plan import cell, command
@@ -62,7 +64,25 @@ def compare(study: Study, known: Index) -> Comparison:
 
 
 def _target(target: Target, known: Index) -> FilledTarget:
-    return FilledTarget(target, find(target.by, known), None if target.than is None else find(target.than, known))
+    if target.than is None:
+        return FilledTarget(target, find(target.by, known))
+    seeds = _shared((target.by, target.than), known)
+    found, than = (find(quantity, known, seeds) for quantity in (target.by, target.than))
+    return FilledTarget(target, found, than, _apart(target.by, target.than, known))
+
+
+def _apart(quantity: Quantity, other: Quantity, known: Index) -> Verdict | None:
+    """The difference of two quantities, paired by seed within one profile and data set; None where no seed has both."""
+    own, rival = (_by_seed(each, known) for each in (quantity, other))
+    differences = [own[key] - rival[key] for key in sorted(own.keys() & rival.keys(), key=str)]
+    return verdict(other.method, differences) if differences else None
+
+
+def _by_seed(quantity: Quantity, known: Index) -> dict[tuple[int, str, str | None], float]:
+    state, group = _standing(quantity, known)
+    chosen = _chosen(quantity, group) if state in ("ok", "stale") else []
+    return {(record.seed, record.profile, record.data_sha256): value
+            for record in chosen if (value := read(quantity, record)) is not None}  # fmt: skip
 
 
 def _finding(finding: Finding, known: Index) -> FilledFinding:
@@ -186,7 +206,7 @@ def _found(quantity: Quantity, state: State, group: Sequence[Record]) -> Found:
     if state not in ("ok", "stale"):
         return Found(state, again, profile=newest.profile, machine=newest.machine, reason=newest.reason,
                      cells=(newest.cell,))  # fmt: skip
-    chosen = _seeds(group) if quantity.kind == "accuracy" else [_one(group)]
+    chosen = _chosen(quantity, group)
     values = [value for record in chosen if (value := read(quantity, record)) is not None]
     if not values:
         if quantity.point is not None and any(read_point(quantity, each.curve) is not None for each in chosen):
@@ -218,6 +238,10 @@ def _base(quantity: Quantity, record: Record) -> Iterator[str]:
     dense = _number(record.metrics.get("dense_peak_bytes"))
     if quantity.metric == "peak_bytes" and dense is not None and (record.conditions or {}).get("backend") == "compile":
         yield f"compiled dense {side_by_side.decimal(dense, 'bytes', 4)}"
+
+
+def _chosen(quantity: Quantity, group: Sequence[Record]) -> list[Record]:
+    return _seeds(group) if quantity.kind == "accuracy" else [_one(group)]
 
 
 def _seeds(group: Sequence[Record]) -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from suite.rows import FEWEST_SEEDS, Verdict
 from suite.setups import State
 from suite.studies import Figure, Finding, Line, Number, Series, Study, Table, Target
 from suite.tasks import PROFILES
@@ -119,27 +120,59 @@ class FilledFigure:
 
 @dataclass(frozen=True)
 class FilledTarget:
-    """A target and what it came to, and what `than` did; `met` is None until the full profile has said."""
+    """A target and what it came to, and what `than` did; `apart` is the two's difference, paired by seed.
+
+    `apart` is None where no seed has both.
+    """
 
     target: Target
     found: Found
     than: Found | None = None
+    apart: Verdict | None = None
 
     @property
     def value(self) -> float | None:
         """What the bound is on: the quantity, or its difference from the other."""
-        if self.than is None or self.found.value is None:
+        if self.than is None:
             return self.found.value
-        return None if self.than.value is None else self.found.value - self.than.value
+        return None if self.apart is None else self.apart.difference
+
+    @property
+    def seeds(self) -> int:
+        """How many the value is a mean over."""
+        if self.than is None:
+            return self.found.seeds
+        return 0 if self.apart is None else self.apart.seeds
+
+    @property
+    def fewest(self) -> int:
+        """How many seeds it takes: a cost is of one."""
+        return FEWEST_SEEDS if self.target.by.kind == "accuracy" else 1
+
+    @property
+    def is_full(self) -> bool:
+        """Was everything that it asks for measured with the full profile and today's code?"""
+        read = [self.found] if self.than is None else [self.found, self.than]
+        return all(each.value is not None and (each.state, each.profile) == ("ok", PROFILES[-1]) for each in read)
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Between what the value lies: both ends of a paired difference's 95 % interval, else the value itself."""
+        if self.apart is not None and self.apart.low is not None and self.apart.high is not None:
+            return self.apart.low, self.apart.high
+        return None if self.value is None else (self.value, self.value)
 
     @property
     def met(self) -> bool | None:
-        read = [self.found] if self.than is None else [self.found, self.than]
-        value = self.value
-        if value is None or any(each.state != "ok" or each.profile != PROFILES[-1] for each in read):
+        """Is the whole interval within the bound, or all of it outside (False)? None until enough is there to say."""
+        if self.ends is None or not self.is_full or self.seeds < self.fewest:
             return None
-        low, high = self.target.at_least, self.target.at_most
-        return (low is None or value >= low) and (high is None or value <= high)
+        least, most = self.target.at_least, self.target.at_most
+        low, high = self.ends
+        if (least is None or low >= least) and (most is None or high <= most):
+            return True
+        outside = (least is not None and high < least) or (most is not None and low > most)
+        return False if outside else None
 
 
 @dataclass(frozen=True)

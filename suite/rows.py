@@ -80,6 +80,10 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean, math.sqrt(squares / (len(values) - 1)), len(values))
 
 
+#: A verdict takes so many seeds: below that an interval over seeds says nothing.
+FEWEST_SEEDS = 3
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Better or worse than `rival`: difference of the headline metric paired by seed, with its 95 % t interval.
@@ -103,7 +107,7 @@ class Verdict:
 def verdict(rival: str, differences: Sequence[float]) -> Verdict:
     """The verdict over at least one difference paired by seed."""
     mean, n = statistics.fmean(differences), len(differences)
-    if n < 3:
+    if n < FEWEST_SEEDS:
         return Verdict(rival, mean, None, None, n)
     half = student_t(n - 1) * statistics.stdev(differences) / math.sqrt(n)
     return Verdict(rival, mean, mean - half, mean + half, n)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from suite import prose, tables
-from suite.filled import Comparison, FilledFinding, FilledNumber, FilledTable, Found
+from suite.filled import Comparison, FilledFinding, FilledNumber, FilledTable, FilledTarget, Found
 from suite.studies import Line, Number, Unit
 
 WIDTH = 110
@@ -103,6 +103,18 @@ def _grounds(filled: FilledFinding) -> str:
     return ", ".join([f"{filled.finding.profile} profile", *seeds, *filled.machines, *filled.caveats])
 
 
+def undecided(filled: FilledTarget) -> str:
+    """Why a target is neither met nor missed."""
+    if not filled.is_full:
+        return "the full profile has not been run"
+    if not filled.seeds or filled.ends is None:
+        return "no seed has both: three are owed"
+    if filled.seeds < filled.fewest:
+        return f"{prose.seeds_said(filled.seeds)}: no verdict, three are owed"
+    low, high = (number_text(filled.target.unit, end) for end in filled.ends)
+    return f"its 95 % interval is {low} to {high}"
+
+
 def lines(done: Comparison) -> Iterator[str]:
     """The whole study as lines for a person."""
     study = done.study
@@ -122,7 +134,7 @@ def lines(done: Comparison) -> Iterator[str]:
     for target in done.targets:
         bound = target.target.at_least if target.target.at_least is not None else target.target.at_most
         word = "at least" if target.target.at_least is not None else "at most"
-        verdict = {True: "met", False: "missed", None: "open"}[target.met]
+        verdict = {True: "met", False: "missed", None: f"open ({undecided(target)})"}[target.met]
         value = number_text(target.target.unit, target.value)
         yield f"target: {target.target.label} {word} {number_text(target.target.unit, bound)}: {value}, {verdict}"
     for title, texts in (("why they differ", study.why), ("the source contradicts itself", study.inconsistencies)):
@@ -186,7 +198,7 @@ def entry(done: Comparison) -> dict[str, Any]:
         ],
         "targets": [
             {"label": each.target.label, "at_least": each.target.at_least, "at_most": each.target.at_most,
-             "value": each.value, "met": each.met}
+             "value": each.value, "seeds": each.seeds, "met": each.met}
             for each in done.targets
         ],
         "owed": list(done.owed),

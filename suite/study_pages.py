@@ -13,7 +13,7 @@ from suite.errors import SuiteError
 from suite.filled import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
 from suite.records import Record
 from suite.setups import STATES, State
-from suite.side_by_side import decimal, difference_text, findings, reported_text
+from suite.side_by_side import decimal, difference_text, findings, reported_text, undecided
 from suite.studies import Line, Study, Unit
 from suite.tasks import PROFILES
 
@@ -48,12 +48,13 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Aim:
-    """A target in words; `met` is None until the full profile has said."""
+    """A target in words; `met` is None until the full profile has said over three seeds, `undecided` then says why."""
 
     label: str
     bound: str
     ours: str
     met: bool | None
+    undecided: str
     found: Found
     cell: str | None
 
@@ -180,8 +181,8 @@ def _aim(filled: FilledTarget, cells: Set[str]) -> Aim:
     target = filled.target
     ends = ((target.at_least, "at least"), (target.at_most, "at most"))
     bound = ", ".join(f"{word} {spelled(end, target.unit, padded=False)}" for end, word in ends if end is not None)
-    return Aim(target.label, bound, _measured(filled.value, target.unit), filled.met, filled.found,
-               _cell(filled.found, cells))  # fmt: skip
+    return Aim(target.label, bound, _measured(filled.value, target.unit), filled.met,
+               undecided(filled) if filled.met is None else "", filled.found, _cell(filled.found, cells))  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------------------- curves

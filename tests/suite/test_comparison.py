@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -157,19 +157,49 @@ def test_a_curve_over_epochs_goes_through_all_trainings(fresh: Callable[..., Rec
     assert not drawn.points and drawn.found[0].state == "missing" and drawn.found[0].command.endswith("--force")
 
 
-def test_target_is_judged_on_the_full_profile_alone(fresh: Callable[..., Record]) -> None:
+def test_target_is_judged_on_three_seeds_of_the_full_profile(fresh: Callable[..., Record]) -> None:
     target = Target("half right", HALF, "fraction", at_least=0.5)
     other = Target("no worse than itself", HALF, "fraction", at_least=0.0, than=HALF)
 
-    def met(*records: Record) -> list[bool | None]:
-        return [
-            each.met
-            for each in comparison.compare(study(HALF, targets=(target, other)), comparison.index(records)).targets
-        ]
+    def met(*top1: float, **changes: Any) -> list[bool | None]:
+        records = [fresh(seed=seed, metrics={"top1": each, "parameters": 9}, **changes)
+                   for seed, each in enumerate(top1)]  # fmt: skip
+        asked = study(HALF, targets=(target, other))
+        return [each.met for each in comparison.compare(asked, comparison.index(records)).targets]
 
-    assert met() == [None, None] and met(fresh(profile="quick")) == [None, None]
-    assert met(fresh()) == [True, True]
-    assert met(fresh(metrics={"top1": 0.49, "parameters": 9})) == [False, True]
+    assert met() == [None, None] and met(0.5, 0.6, 0.7, profile="quick") == [None, None]
+    assert met(0.5) == met(0.5, 0.9) == met(0.1) == [None, None], "three seeds are owed"
+    assert met(0.5, 0.6, 0.7) == [True, True]
+    assert met(0.49, 0.4, 0.4) == [False, True]
+
+
+def test_target_beside_another_row_is_judged_by_differences_paired_by_seed(fresh: Callable[..., Record]) -> None:
+    whole = replace(HALF, setting={"share": 0.25})
+    least, most = (Target(end, HALF, "points", than=whole, **{end: 0.0}) for end in ("at_least", "at_most"))
+
+    def judged(target: Target, own: Sequence[float], rival: Sequence[float]) -> tuple[float | None, bool | None, str]:
+        records = [
+            fresh(
+                seed=seed,
+                hyperparameters=study_plan.cell(each).hyperparameters,
+                metrics={"top1": top1, "parameters": 9},
+            )
+            for each, values in ((HALF, own), (whole, rival))
+            for seed, top1 in enumerate(values)
+        ]
+        asked = study(HALF, targets=(target,))
+        (made,) = comparison.compare(asked, comparison.index(records)).targets
+        value = None if made.value is None else round(made.value, 4)
+        return value, made.met, "" if made.met is not None else side_by_side.undecided(made)
+
+    rival = (0.5, 0.7, 0.9)  # far apart: only pairs tell that each is beaten by a point
+    assert judged(least, (0.51, 0.712, 0.91), rival) == (0.0107, True, "")
+    assert judged(most, (0.51, 0.712, 0.91), rival) == (0.0107, False, "")
+    value, met, why = judged(least, (0.51, 0.70, 0.95), rival)
+    assert (value, met) == (0.02, None) and why.startswith("its 95 % interval is \u2212")
+    assert judged(least, (0.51, 0.9), rival) == (0.105, None, "two seeds: no verdict, three are owed")
+    assert judged(least, (0.6,), rival) == (0.1, None, "one seed: no verdict, three are owed"), "not 0.6 less 0.7"
+    assert judged(least, (), rival) == (None, None, "the full profile has not been run")
 
 
 @pytest.mark.parametrize("name", sorted(studies()))
