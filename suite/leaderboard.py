@@ -12,7 +12,7 @@ from suite import plan, registry
 from suite.errors import SuiteError
 from suite.floors import Floors, floors
 from suite.records import PROTOCOL, Record, canonical
-from suite.rows import COSTS, QUALITY, Metric, Row, measured_row, missing_row, spread, verdict
+from suite.rows import COSTS, QUALITY, Metric, Row, Verdict, measured_row, missing_row, spread, verdict
 from suite.setups import STATES, Measurement, Setup, State
 from suite.sources import spell
 from suite.stats import ranks
@@ -269,7 +269,7 @@ def _against_dense(row: Row, headline: Metric) -> Row:
 def _against_controls(rows: list[Row], headline: Metric) -> list[Row]:
     """Each row judged against the controls that have its very size, the same parameters and the same MACs.
 
-    The hardest to beat comes first: it is the one that tables show.
+    The hardest to beat comes first, of those that there is a verdict on: it is the one that tables show.
     """
     controls = [row for row in rows if CONTROL in row.family and row.state == "ok"]
     done = []
@@ -280,8 +280,13 @@ def _against_controls(rows: list[Row], headline: Metric) -> list[Row]:
         rivals = [c for c in controls if _size(c) == _size(row) and None not in _size(c)]
         pairs = [(c, _better_by(headline, _by_seed(row, headline.name), _by_seed(c, headline.name))) for c in rivals]
         verdicts = [verdict(_rival(c, rivals), differences) for c, differences in pairs if differences]
-        done.append(replace(row, verdicts=(*row.verdicts, *sorted(verdicts, key=lambda each: each.difference))))
+        done.append(replace(row, verdicts=(*row.verdicts, *sorted(verdicts, key=_hardness))))
     return done
+
+
+def _hardness(judged: Verdict) -> tuple[bool, float]:
+    """Verdicts first, the hardest to beat first: on one seed the luckiest control would be the hardest."""
+    return judged.outcome == "no verdict", judged.difference
 
 
 def _rival(control: Row, rivals: Sequence[Row]) -> str:

@@ -253,6 +253,15 @@ def test_the_hardest_control_comes_first_and_is_told_from_its_like(bench: Bench)
         ("lot, keep 0.5", "worse"), ("lot, keep 0.25", "better")]  # fmt: skip
 
 
+def test_a_control_with_a_verdict_comes_before_one_that_looks_harder_on_fewer_seeds(bench: Bench) -> None:
+    own = [bench(seed=s, metrics=accuracy(0.92)) for s in range(3)]
+    for keep_, top1, seeds in ((0.25, 0.99, 1), (0.3, 0.95, 2), (0.5, 0.91, 3)):
+        own += [bench(seed=s, method="lot", hyperparameters={"keep": keep_}, metrics=accuracy(top1))
+                for s in range(seeds)]  # fmt: skip
+    assert [(each.rival, each.outcome) for each in row(*own).verdicts[1:]] == [
+        ("lot, keep 0.5", "better"), ("lot, keep 0.25", "no verdict"), ("lot, keep 0.3", "no verdict")]  # fmt: skip
+
+
 # -------------------------------------------------------------------------------------------------------------- ranks
 
 
