@@ -122,8 +122,8 @@ def setups(boards: Iterable[Board]) -> tuple[Setup, ...]:
 
 
 def boards(found: Leaderboard) -> tuple[Board, ...]:
-    """The boards that may advise: each task's most serious one, the real tasks before their stand-ins."""
-    chosen = [found.boards_of(task)[0] for task in found.tasks]
+    """The boards that may advise: each task's main one, the real tasks before their stand-ins."""
+    chosen = [found.main_board(task) for task in found.tasks]
     return tuple(sorted(chosen, key=lambda board: board.embedded))
 
 

@@ -98,6 +98,11 @@ class Leaderboard:
     def boards_of(self, task: str) -> tuple[Board, ...]:
         return tuple(board for board in self.boards if board.task == task)
 
+    def main_board(self, task: str) -> Board:
+        """The task's most serious board with a row that counts: a full run that failed hides no quick one."""
+        boards = self.boards_of(task)
+        return next((board for board in boards if board.count("ok")), boards[0])
+
 
 def assemble(records: Sequence[Record], machines: Mapping[str, Mapping[str, Any]]) -> Leaderboard:
     """The page data of `records` (oldest first) and machine descriptions, judged by this checkout's registry."""

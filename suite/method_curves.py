@@ -23,4 +23,4 @@ def _of_board(method: str, board: Board, looks: Looks) -> tuple[Chart, ...]:
 def badge_files(method: str, found: Leaderboard) -> dict[str, str]:
     """The method's badges: task -> file name; tasks for which none is written are left out."""
     return {task: badges.file_name(method, task) for task in found.tasks
-            if badges.badge(found.boards_of(task)[0], method) is not None}  # fmt: skip
+            if badges.badge(found.main_board(task), method) is not None}  # fmt: skip

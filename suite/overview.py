@@ -15,7 +15,7 @@ from suite.winners import Winner, nearest, winners
 
 @dataclass(frozen=True)
 class Card:
-    """A task on the overview: its most serious board, its winners, the chart that says most.
+    """A task on the overview: its main board, its winners, the chart that says most.
 
     `nearest` is the row that loses least, and what it loses, where nothing is about as good as dense.
     """
@@ -29,7 +29,7 @@ class Card:
 
 def cards(found: Leaderboard, looks: Looks) -> tuple[Card, ...]:
     """A card for each task: those with winners first, variants last, then those with most rows measured."""
-    made = [card(found.boards_of(task)[0], looks) for task in found.tasks]
+    made = [card(found.main_board(task), looks) for task in found.tasks]
     return tuple(
         sorted(made, key=lambda each: (each.nearest is not None, "+" in each.board.task, -each.board.count("ok")))
     )

@@ -264,7 +264,7 @@ def _write_description(found: Leaderboard, to: Path) -> Markup:
 def _write_badges(found: Leaderboard, to: Path) -> None:
     for task in found.tasks:
         for method in found.methods:
-            drawn = badges.badge(found.boards_of(task)[0], method)
+            drawn = badges.badge(found.main_board(task), method)
             if drawn is not None:
                 _write(to / "badges" / badges.file_name(method, task), badges.svg(drawn))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite import charts, leaderboard, overview, pages
+from suite import advice, charts, leaderboard, method_curves, overview, pages
 from tests.suite.test_leaderboard import TASK, Bench, accuracy, keep, make_bench  # noqa: F401  a fixture
 
 LOOKS = charts.looks({"cuts": "structured pruning"})
@@ -19,6 +19,19 @@ def test_tasks_with_a_winner_come_first(bench: Bench) -> None:
 def test_where_nothing_wins_the_nearest_is_told_with_what_it_loses(bench: Bench) -> None:
     (card,) = overview.cards(leaderboard.assemble([bench(metrics=accuracy(0.5))], {}), LOOKS)
     assert card.nearest is not None and card.nearest[1] == "\u221244.00 points"
+
+
+def test_one_failed_full_run_takes_no_tasks_card_badges_or_advice(bench: Bench) -> None:
+    quick = [bench(profile="quick", metrics=accuracy(0.935)), bench.speed(1.8, profile="quick")]
+    failed = bench(status="oom", reason="no room", metrics={})
+    found = leaderboard.assemble([*quick, failed], {})
+    assert [board.profile for board in found.boards_of(TASK)] == ["full", "quick"]
+    (card,) = overview.cards(found, LOOKS)
+    assert card.board.profile == "quick" and card.winners[0].value == 1.8
+    assert [board.profile for board in advice.boards(found)] == ["quick"]
+    assert set(method_curves.badge_files("cuts", found)) == {TASK}
+    (alone,) = overview.cards(leaderboard.assemble([failed], {}), LOOKS)
+    assert alone.board.profile == "full", "where nothing counts, the most serious one"
 
 
 def test_progress_counts_what_is_measured_of_each_method(bench: Bench) -> None:

@@ -303,6 +303,13 @@ def test_a_method_page_tells_its_story_schema_and_command(write: Write, one: Mak
     assert "Not measured yet" not in page.text, "it is measured on the only board there is"
 
 
+def test_a_failed_full_run_leaves_the_badge_of_the_quick_one(write: Write, one: Make, tmp_path: Path) -> None:
+    failed = one(status="oom", reason="no room", metrics={})
+    site = build(write(one(profile="quick"), timed(one, profile="quick"), failed), tmp_path / "site")
+    (badge,) = (site / "badges").iterdir()
+    assert badge.name == "l1-three-stage.vgg16-cifar10.svg" and "(quick)" in badge.read_text()
+
+
 def test_a_machines_fastest_row_is_one_that_is_certainly_faster(write: Write, one: Make, tmp_path: Path) -> None:
     quick, zeros = {"channel_ratio": 0.5}, {"channel_ratio": 0.25}
     unsure = {"speedup": 1.10, "speedup_low": 0.98, "speedup_high": 1.22}
