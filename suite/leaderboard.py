@@ -146,22 +146,30 @@ def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
 # -------------------------------------------------------------------------------------------------------------- boards
 
 
-def _boards(cells: Iterable[Sequence[Record]], noise: Floors) -> Iterator[Board]:
-    """The boards of one task and profile: one for each data set that its accuracy was measured on."""
+def _boards(cells: Sequence[Sequence[Record]], noise: Floors) -> Iterator[Board]:
+    """The boards of one task and profile: one for each data set that its accuracy was measured on.
+
+    What failed before it read its data belongs to the data set in use. Only a number that names none stands apart.
+    """
+    current = _data_in_use([record for found in cells for record in found])
+
+    def data_of(record: Record) -> str | None:
+        is_number = (record.kind, record.status) == ("accuracy", "ok")
+        return record.data_sha256 if record.data_sha256 is not None or is_number else current
+
     rows: dict[str | None, dict[str, dict[int, list[Record]]]] = defaultdict(lambda: defaultdict(dict))
     newest: dict[str | None, Record] = {}
     for found in cells:
         setting = canonical([found[0].method, found[0].hyperparameters])
-        shas = {r.data_sha256 for r in found if r.kind == "accuracy"} or {r.data_sha256 for r in found}
+        shas = {data_of(r) for r in found if r.kind == "accuracy"} or {data_of(r) for r in found}
         for sha in shas:
             # A cost belongs to the data set that it names; one that names none, to all.
-            own = [r for r in found if r.data_sha256 == sha or (r.kind != "accuracy" and r.data_sha256 is None)]
+            own = [r for r in found if data_of(r) == sha or (r.kind != "accuracy" and r.data_sha256 is None)]
             # the same setting under another protocol is another cell: that of today's stands, whatever came last
             if found[0].protocol == PROTOCOL or found[0].seed not in rows[sha][setting]:
                 rows[sha][setting][found[0].seed] = own
             if sha not in newest or newest[sha].created < own[-1].created:
                 newest[sha] = own[-1]
-    current = max(newest, key=lambda sha: newest[sha].created)
     for sha, settings in rows.items():
         profile = newest[sha].profile
         uses = Counter(seed for by_seed in settings.values() for seed in by_seed)
@@ -172,6 +180,13 @@ def _boards(cells: Iterable[Sequence[Record]], noise: Floors) -> Iterator[Board]
         made = [measured_row(by_seed, sha, planned.get(key, {})) for key, by_seed in settings.items()]
         made += [missing_row(by_seed, sha) for key, by_seed in planned.items() if key not in settings]
         yield _board(newest[sha], sha, made, noise)
+
+
+def _data_in_use(records: Sequence[Record]) -> str | None:
+    """The data set of the newest accuracy that names one, of costs where no accuracy is there; None where none does."""
+    measured = [record for record in records if record.kind == "accuracy"] or records
+    named = [record for record in measured if record.data_sha256 is not None]
+    return max(named, key=lambda record: record.created).data_sha256 if named else None
 
 
 def _planned(task: str, profile: str, seeds: Sequence[int]) -> dict[str, dict[int, plan.Cell]]:

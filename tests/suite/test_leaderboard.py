@@ -346,6 +346,27 @@ def test_profiles_and_data_sets_are_boards_of_their_own(bench: Bench) -> None:
     assert len({b.slug + b.task for b in boards}) == 4
 
 
+def test_a_run_that_failed_before_it_read_its_data_belongs_to_the_data_in_use(bench: Bench) -> None:
+    failed = {"status": "error", "reason": "no disk", "metrics": {}, "data_sha256": None}
+    old, new = bench(hyperparameters=keep(0.1)), bench(hyperparameters=keep(0.1), data_sha256="e" * 64)
+    others = [bench(hyperparameters=keep(0.2), **failed), bench(hyperparameters=keep(0.1), seed=1, **failed)]
+    found = assemble(old, new, *others).boards
+    assert [(b.data_sha256 or "")[0] for b in found] == ["e", "d"]
+    states = {each.hyperparameters["keep"]: each.state for each in found[0].rows if each.method == "cuts"}
+    assert states == {0.1: "ok", 0.2: "failed", 0.5: "missing", 0.25: "missing"}, "the missing rows stay with it"
+    assert [each.state for each in found[1].rows] == ["ok"]
+    again = bench(hyperparameters=keep(0.1), data_sha256="e" * 64, seed=2)
+    assert len(assemble(old, new, *others, again).boards) == 2
+    assert [b.data_sha256 for b in assemble(*others).boards] == [None], "where no record names any"
+
+
+def test_a_number_that_names_no_data_is_not_put_beside_those_that_do(bench: Bench) -> None:
+    found = assemble(bench(), bench(hyperparameters=keep(0.1), data_sha256=None)).boards
+    by_data = {b.data_sha256: b for b in found}
+    assert set(by_data) == {"d" * 64, None}
+    assert by_data["d" * 64].count("missing") and not by_data[None].count("missing")
+
+
 def test_the_headline_setup_comes_first(bench: Bench) -> None:
     others = [bench.speed(2, conditions=each) for each in (LARGE, {**HOT, "cache": "cold"})]
     assert [setup.headline for setup in board(bench(), *others, bench.speed(2)).setups] == [True, False, False]
