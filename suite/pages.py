@@ -185,7 +185,7 @@ def _row_data(line: Line, part: Section) -> dict[str, Any]:
     return {
         "task": row.task, "profile": row.profile, "method": row.method, "page": page_name("method", row.method),
         "family": row.family, "setting": row.setting, "hyperparameters": dict(row.hyperparameters),
-        "cell": cell_of(row)[:16], "state": row.state, "badges": [list(badge) for badge in line.badges],
+        "cell": row.cell[:16], "state": row.state, "badges": [list(badge) for badge in line.badges],
         "reason": row.reason, "owed": list(row.owed), "data_sha256": row.data_sha256,
         "front": [row.key in keys for keys in part.fronts],
         "timed": [_timed_as(row, setup) for setup in part.board.setups],
@@ -234,11 +234,6 @@ def chart_data(chart: Chart | None) -> dict[str, Any] | None:
 def _axis_data(axis: charts.Axis) -> dict[str, Any]:
     return {"label": axis.label, "low": axis.low, "high": axis.high, "log": axis.log, "falling": axis.falling,
             "ticks": [list(tick) for tick in axis.ticks]}  # fmt: skip
-
-
-def cell_of(row: Row) -> str:
-    """The cell that a row links to: its first seed that counts."""
-    return next((each.cell for each in row.cells if each.state == row.state), row.cells[0].cell)
 
 
 def script_json(value: Any) -> str:

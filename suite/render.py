@@ -161,7 +161,6 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
         page=lambda kind, name: quote(pages.page_name(kind, name)),
         fragment=lambda **fields: "&".join(f"{name}={quote(str(value), safe='')}" for name, value in fields.items()),
         mark=lambda method, board: pages.mark(method, board, looks),
-        cell_of=pages.cell_of,
         paper_x=charts.paper_x,
         paper_y=charts.paper_y,
         front_path=charts.front_path,

@@ -154,6 +154,11 @@ class Row:
     def key(self) -> str:
         return sha256_of([self.task, self.method, dict(self.hyperparameters), self.profile, self.data_sha256])[:16]
 
+    @property
+    def cell(self) -> str:
+        """The cell that a row links to: its first seed that counts."""
+        return next((each.cell for each in self.cells if each.state == self.state), self.cells[0].cell)
+
     def mean(self, name: str) -> float | None:
         found = self.metrics.get(name)
         return None if found is None else found.mean

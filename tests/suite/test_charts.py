@@ -57,6 +57,19 @@ def test_the_front_of_a_loss_keeps_the_lower_one(lossy: Callable[..., Board]) ->
     assert [y for _, y in drawn(lossy(0.3, 0.2)).front] == [0.2]
 
 
+def test_a_mark_opens_the_first_cell_that_counts_as_its_row_does(one: Make) -> None:
+    standard = plan.points(registry.method("l1-three-stage"))[:2]
+    records = [one(seed=1, hyperparameters=hyperparameters) for hyperparameters in standard]
+    (board,) = leaderboard.assemble(records, {}).boards
+    rows_ = [row for row in board.rows if row.state == "ok"]
+    assert [row.cells[0].state for row in rows_] == ["missing", "missing"], "seed 0 is owed"
+    cells = {record.cell[:16] for record in records}
+    assert {row.cell[:16] for row in rows_} == cells
+    for chart in (charts.pareto(board, "macs", {}), charts.sweep(board, {}), charts.steps(board, {})):
+        assert chart is not None
+        assert {point.cell for series in chart.series for point in series.points} <= cells
+
+
 def test_a_loss_beyond_all_others_is_said_to_be_off_the_chart(lossy: Callable[..., Board]) -> None:
     chart = drawn(lossy(0.2, 0.3, 9.0))
     assert chart.y.high < 1 and "1 worse row off the chart" in chart.note
