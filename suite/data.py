@@ -201,7 +201,6 @@ def stratified(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool
 # ------------------------------------------------------------------------------------------------------------- sources
 
 
-#: Where torchvision unpacks each set.
 def _cifar(name: str, root: Path) -> Arrays:
     classes = {"cifar10": 10, "cifar100": 100}[name]
     archive = root / f"{name}.npz"

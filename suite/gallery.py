@@ -15,7 +15,7 @@ from suite.data import Dataset, Split, batches
 from suite.errors import SuiteError
 
 COUNT = 8
-#: Data sets whose pictures may be published with results; the notice above says under which terms.
+#: Data sets whose pictures may be published with results; `pictures.NOTICE` says under which terms.
 PUBLISHED = ("carla", "roadscenes")
 
 

@@ -251,15 +251,15 @@ def _work(tell: Callable[[Any], None], work: Work) -> Record | Halt | None:
 
     from suite import run
 
-    cell, progress = work.step.cell, Relay(tell)
+    cell, places, progress = work.step.cell, work.places.absolute(), Relay(tell)
     if work.threads is not None:
         torch.set_num_threads(work.threads)
     try:
-        ready = run.prepare(cell.task, cell.profile, work.places, work.device)
+        ready = run.prepare(cell.task, cell.profile, places, work.device)
         tell(run.origin_of(ready))
         if not work.step.trains_only:
-            return run.run_cell(cell, work.places, work.device, work.origin, progress)
-        run.dense_model(cell, ready, work.places, work.device, progress)
+            return run.run_cell(cell, places, work.device, work.origin, progress, ready)
+        run.dense_model(cell, ready, places, work.device, progress)
     except (DataError, RecordError, TaskError) as error:
         return Halt(error)
     except SuiteError:

@@ -149,8 +149,7 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
     )
-    plain = (tables.percent, tables.signed, tables.number, tables.count, tables.size, tables.duration, tables.times,
-             tables.day, tables.metric_text, tables.setup_text, tables.visible, prose.spans, prose.unparted,
+    plain = (tables.percent, tables.times, tables.day, tables.metric_text, tables.setup_text, prose.unparted,
              charts.marker, advice.lost_text, advice.needs, advice.unmeasured)  # fmt: skip
     templates.filters.update({function.__name__: function for function in plain})
     templates.filters["conditions"] = lambda record: tables.setup_text(setup_of(record), machine=False)

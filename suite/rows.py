@@ -291,9 +291,9 @@ def _owed_benchmarks(first: Record, seed: int, speeds: Mapping[Setup, Measuremen
     """The benchmark command where no speed counts. A contended record is fresh: only --force measures it again."""
     if any(m.comparable for m in speeds.values()):
         return []
-    again = command("bench", first, seed)
-    contended = any(m.contended for m in speeds.values() if m.state == "ok")
-    return [f"{again} --force" if again is not None and contended else again]
+    contended = next((m.record for m in speeds.values() if m.contended and m.state == "ok"), None)
+    again = command("bench", contended or first, seed)
+    return [f"{again} --force" if again is not None and contended is not None else again]
 
 
 #: What texts of settings are made of: names, numbers, lists, and a base within brackets.
@@ -301,7 +301,8 @@ _PLAIN = re.compile(r"[\w@%+=:,./\[\] -]*", re.ASCII)
 
 
 def command(verb: str, record: Record, seed: int) -> str | None:
-    """The command that makes a record again; None where this checkout has no such cell, or its text is not plain.
+    """The command that makes a record again, on its kind of device; None where this checkout has no such cell, or its
+    text is not plain.
 
     People paste these into a shell, and records may come from strangers: every word is quoted, and a text of other
     characters than a setting needs is not shown at all.
@@ -314,7 +315,7 @@ def command(verb: str, record: Record, seed: int) -> str | None:
     if any(isinstance(value, str) and not _PLAIN.fullmatch(value) for value in hyperparameters.values()):
         return None
     cell = plan.Cell(record.task, record.method, hyperparameters, seed, record.profile)
-    return f"python -m suite {verb} {cell.arguments}"
+    return f"python -m suite {verb} {cell.arguments}" + (" --device cuda" if record.device == "cuda" else "")
 
 
 def _methods() -> Mapping[str, registry.Method]:

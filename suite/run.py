@@ -162,16 +162,19 @@ def dense_model(cell: Cell, ready: Prepared, places: Places, device: str, progre
     return Dense(folder, digest, **training)
 
 
-def run_cell(cell: Cell, places: Places, device: str, origin: Provenance, progress: Progress) -> Record:
+def run_cell(
+    cell: Cell, places: Places, device: str, origin: Provenance, progress: Progress, ready: Prepared | None = None
+) -> Record:
     """Train the dense model if need be, compress, evaluate on the test split, keep the artifact: an accuracy record.
 
+    `ready` is what `prepare` made of the cell's task and profile in the same places, where the caller needed it too.
     A cell with a `base` starts from that cell's stored model, which must have been run before.
     A method that fails, refuses or runs out of memory gives a record with that status and the reason. What is wrong
     with the machine, the data or the task's own file (RecordError, DataError, TaskError) is raised: it is no fault of
     the cell.
     """
     places = places.absolute()  # a method may change the directory
-    ready = prepare(cell.task, cell.profile, places, device)
+    ready = ready or prepare(cell.task, cell.profile, places, device)
     common = blank(cell, device, origin, kind="accuracy", command=command_of(cell, device))
     common |= origin_of(ready)
     try:

@@ -1,6 +1,6 @@
 """Studies: a published table or figure as data: its own numbers, and what we measure that answers each of them.
 
-One file beside this one for each study. No logic, no torch: `suite.tabled` fills the tables from records.
+One file beside this one for each study. No logic, no torch: `suite.comparison` fills the tables from records.
 """
 
 from __future__ import annotations

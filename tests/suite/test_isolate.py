@@ -139,6 +139,19 @@ def test_dense_model_that_is_not_made_in_time_fails_every_cell_that_starts_from_
     assert {record.reason for record in found} == {"its dense model: stopped after 0.2 s, its time limit"}
 
 
+def test_process_of_a_cell_reads_its_data_once_wherever_it_was_started(
+    monkeypatch: pytest.MonkeyPatch, tiny_cell: TinyCell, places: Any, origin: Any, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+    prepare = run.prepare
+    monkeypatch.setattr(run, "prepare", lambda *given: asked.append(given) or prepare(*given))  # type: ignore[func-returns-value]
+    monkeypatch.chdir(tmp_path)
+    here = replace(places, data=Path("data"), artifacts=Path("artifacts"), results=Path("results"))
+    work = isolate.Work(isolate.Step(tiny_cell("dense")), here, "cpu", origin, threads=None)
+    assert isolate._work(lambda told: None, work).status == "ok"  # type: ignore[union-attr]
+    assert len(asked) == 1 and asked[0][2].data.is_absolute()
+
+
 def test_cells_of_one_process_each_do_not_depend_on_each_other(
     run_cells: Callable[..., Iterator[Any]], tiny_cell: TinyCell, places: Any, origin: Any, tmp_path: Path
 ) -> None:

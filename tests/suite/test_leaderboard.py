@@ -200,6 +200,16 @@ def test_a_contended_benchmark_is_measured_again_by_force(bench: Bench) -> None:
     assert [command.endswith(" --force") for command in found.owed] == [True]
 
 
+def test_what_is_owed_is_measured_again_where_it_was(bench: Bench) -> None:
+    stale = row(bench(metrics=accuracy(0.9), device="cuda", freshness="of old", profile="smoke"))
+    assert [command.endswith(" --device cuda") for command in stale.owed if " run " in command] == [True]
+    busy = bench.speed(2, profile="smoke", notes={"contended": True}, device="cuda")
+    (again,) = row(bench(profile="smoke"), busy).owed
+    assert " bench " in again and again.endswith(" --device cuda --force")
+    elsewhere = row(bench(metrics=accuracy(0.9), device="cpu; rm x", freshness="of old", profile="smoke"))
+    assert elsewhere.owed and not any("rm" in command for command in elsewhere.owed)
+
+
 # ---------------------------------------------------------------------------------------------------- seeds, verdicts
 
 
