@@ -30,7 +30,8 @@ def entries(what: str, name: str | None = None) -> list[Entry]:
     kind, known, unavailable, entry = _REGISTERED[what]()
     names = {**dict.fromkeys(known), **unavailable}
     if name is not None:
-        name = discovery.file_of(name, unavailable) or name if what == "methods" else name
+        if what == "methods" and name not in known:
+            name = discovery.file_of(name, unavailable) or name
         registry.lookup(kind, name, names, listing=f"python -m suite list {what}")
         names = {name: names[name]}
     absent = {"family": "", "description": ""} if what == "methods" else {"description": ""}

@@ -247,7 +247,7 @@ def base_of(text: str) -> Base:
 def method(name: str) -> Method:
     """The method called `name`; UsageError with the nearest name where there is none."""
     found = catalogue()
-    module = discovery.file_of(name, found.unavailable)
+    module = None if name in found.methods else discovery.file_of(name, found.unavailable)
     if module is not None:
         raise UsageError(f"method {name!r} is unavailable: {found.unavailable[module]}")
     try:

@@ -158,6 +158,15 @@ def test_name_registered_twice_is_refused_and_both_origins_are_named(install: Ca
     assert "extra" in found.methods, "the file's other methods go on"
 
 
+def test_broken_file_called_like_one_of_ours_leaves_ours_usable(install: Callable[..., Path]) -> None:
+    install(methods={"dense": "def broken(:\n", "l1_three_stage": method("l1-three-stage")})
+    assert {"outside.dense", "outside.l1_three_stage"} <= set(registry.catalogue().unavailable)
+    for name in ("dense", "l1-three-stage"):
+        assert registry.method(name).module == f"methods.{name.replace('-', '_')}"
+        (entry,) = listing.entries("methods", name)
+        assert entry["name"] == name and entry["available"]
+
+
 def test_task_registered_twice_is_left_out_and_both_files_are_named(install: Callable[..., Path]) -> None:
     source = '''
 from suite import Task, register_task
