@@ -57,7 +57,7 @@ class _Run:
                 self.dependants.setdefault(key, []).append(step)
         self.ready = deque(step for step in steps if not self.waits_for[step])
         self.stored: dict[str, str | None] = {}  # by cell, the folder of its model
-        self.lost: dict[str, Failure] = {}  # the dense models that could not be made
+        self.lost: dict[str, Failure] = {}  # the dense models and bases that could not be made
         self.data: dict[str, str] = {}  # by task, the SHA-256 of its data
         self.deaths: Counter[Step] = Counter()
         self.unfit: dict[tuple[str, Member], str] = {}  # by task and worker, why its cells cannot be done there
@@ -77,10 +77,9 @@ class _Run:
         while self.ready and self.cluster.free() is not None:
             step = self.ready.popleft()
             task = step.cell.task
-            why = self.lost.get(step.cell.dense.key)
+            why = isolate.inherited(step, self.lost)
             if why is not None:
-                failed = Failure(why.status, f"its dense model: {why.reason}", why.known)
-                yield from self._close(step, failed, None)
+                yield from self._close(step, why, None)
                 continue
             able = [member for member in self.cluster.members.values() if (task, member) not in self.unfit]
             if task in self.left or not able:
@@ -186,9 +185,9 @@ class _Run:
     def _close(self, step: Step, found: Record | Failure | None, member: Member | None) -> Iterator[Record]:
         """The step is over, whatever came of it: those that waited for it may start. `member` ran it, if anyone did."""
         cell = step.cell
-        if isinstance(found, Failure | Record) and cell.method == DENSE and self._folder(cell) is None:
-            known = found.known if isinstance(found, Failure) else {}
-            self.lost[cell.key] = Failure(found.status, str(found.reason), known)
+        why = isolate.failed(found)
+        if why is not None and self._folder(cell) is None:
+            self.lost[cell.key] = why
         for other in self.dependants.pop(cell.key, []):
             self.waits_for[other].discard(cell.key)
             if not self.waits_for[other]:

@@ -107,9 +107,9 @@ def run_cells(
 
     def end(step: Step, found: Record | Failure | None) -> Iterator[Record]:
         unmade.discard(step.cell.key)
-        if found is not None and found.status not in ("ok", "unsupported") and not _is_stored(step.cell, places):
-            known = found.known if isinstance(found, Failure) else {name: getattr(found, name) for name in KNOWN}
-            lost[step.cell.key] = Failure(found.status, str(found.reason), known)
+        why = failed(found)
+        if why is not None and not _is_stored(step.cell, places):
+            lost[step.cell.key] = why
         if isinstance(found, Failure) and not step.trains_only:
             found = failed_record(step.cell, found, places, device, origin)
         if isinstance(found, Record):
@@ -120,12 +120,10 @@ def run_cells(
         with progress.bar("cells", len(cells)) as advance:
             while waiting or running:
                 for step in [step for step in waiting if not needs(step) & unmade]:
-                    start_of = next((cell for cell in _before(step) if cell.key in lost), None)
-                    if start_of is not None:
+                    why = inherited(step, lost)
+                    if why is not None:
                         waiting.remove(step)
-                        why = lost[start_of.key]
-                        named = "dense model" if start_of.method == DENSE else f"base {step.cell.hyperparameters[BASE]}"
-                        yield from end(step, Failure(why.status, f"its {named}: {why.reason}", why.known))
+                        yield from end(step, why)
                     elif len(running) < workers:
                         waiting.remove(step)
                         start(step)
@@ -184,6 +182,24 @@ def needs(step: Step) -> set[str]:
 def _before(step: Step) -> list[Cell]:
     before = [step.cell.dense if step.cell.method != DENSE else None, step.cell.base]
     return [cell for cell in before if cell is not None]
+
+
+def failed(found: Record | Failure | None) -> Failure | None:
+    """How a step failed, for those that wait for its model; None where it did not, or said that it cannot be done."""
+    if found is None or found.status in ("ok", "unsupported"):
+        return None
+    known = found.known if isinstance(found, Failure) else {name: getattr(found, name) for name in KNOWN}
+    return Failure(found.status, str(found.reason), known)
+
+
+def inherited(step: Step, lost: Mapping[str, Failure]) -> Failure | None:
+    """How a step fails whose dense model or base is among the `lost`, by key; None where neither is."""
+    for cell in _before(step):
+        why = lost.get(cell.key)
+        if why is not None:
+            named = "dense model" if cell.method == DENSE else f"base {step.cell.hyperparameters[BASE]}"
+            return Failure(why.status, f"its {named}: {why.reason}", why.known)
+    return None
 
 
 def _require_data(todo: Sequence[Step], places: Places, device: str) -> None:

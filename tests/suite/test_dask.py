@@ -179,6 +179,18 @@ def test_workers_give_the_records_and_models_of_one_machine(
     assert all(each.skipped for each in execute.compress(cells[:-1], away, cluster.executor)), "what is fresh stands"
 
 
+def test_cell_whose_base_fails_has_failed_too_and_keeps_the_hash_of_its_data(
+    cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell
+) -> None:
+    cells = [tiny_cell("raises"), tiny_cell("zeroes", base="raises"), tiny_cell("refuses"),
+             tiny_cell("zeroes", base="refuses")]  # fmt: skip
+    found = {each.record.cell: each.record for each in execute.compress(cells, session(), cluster.executor)}
+    base, failed, _, impossible = (found[cell.key] for cell in cells)
+    assert (failed.status, failed.reason) == ("error", f"its base raises: {base.reason}")
+    assert failed.base_cell == base.cell and failed.data_sha256 == base.data_sha256 is not None
+    assert impossible.status == "unsupported"
+
+
 def test_rows_are_measured_by_workers(
     cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell, tmp_path: Path, monkeypatch: Any
 ) -> None:

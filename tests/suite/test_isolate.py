@@ -186,6 +186,19 @@ def test_cell_whose_base_fails_has_failed_too_and_is_not_called_impossible(
     assert third.status == "ok"
 
 
+def test_dense_model_that_failed_tells_whoever_starts_from_it_which_data_it_read(
+    tiny_cell: TinyCell, make_record: Callable[..., Any]
+) -> None:
+    cell = tiny_cell("zeroes")
+    why = isolate.failed(make_record(method="dense", status="oom", reason="no memory", data_sha256="d" * 64))
+    assert why is not None
+    told = isolate.inherited(Step(cell), {cell.dense.key: why})
+    assert told is not None and (told.status, told.reason) == ("oom", "its dense model: no memory")
+    assert told.known["data_sha256"] == "d" * 64
+    assert isolate.failed(make_record(status="unsupported", reason="grouped convolutions")) is None
+    assert isolate.inherited(Step(cell), {}) is None
+
+
 def test_steps_train_a_dense_model_once_and_only_where_nobody_else_does(tiny_cell: TinyCell, tmp_path: Path) -> None:
     one, two, other = tiny_cell("zeroes"), tiny_cell("zeroes", share=0.25), tiny_cell("zeroes", seed=1)
     told = [(step.cell.method, step.cell.seed, step.trains_only) for step in isolate.steps([one, two, other], tmp_path)]
