@@ -13,7 +13,7 @@ from typing import Any
 from suite import bench, child, clock, conditions, cost, cuda, isolate, machine, modelfiles, plan, registry
 from suite.bench import Measurement, Row, Subject
 from suite.conditions import as_precision, is_extra
-from suite.errors import DataError, UsageError, without_folders
+from suite.errors import DataError, TaskError, UsageError, without_folders
 from suite.files import require_writable
 from suite.invocation import Places, Provenance, blank, newest_model
 from suite.plan import Cell
@@ -250,7 +250,7 @@ def _measure_here(cells: Sequence[Cell], rows: Rows, session: Session, address: 
     macs = cost.stated(found)
     try:
         yield from get_ready(todo, found, session, "local", subjects)
-    except DataError as error:  # of cells that have no model; to measure the others takes no data
+    except (DataError, TaskError) as error:  # of cells that have no model; to measure the others takes no data
         if any(subjects.values()):
             session.progress.say(f"{error}; measuring the cells that have a model")
         yield from _measure_ready(todo, subjects, session, macs)
@@ -304,8 +304,10 @@ def get_ready(
         have = cost.trained(missing, session.places.artifacts)
         training = duration(cost.estimate_seconds(missing, session.device, have, cost.stated(found)))
         session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
-        yield from compress(missing, replace(session, force=True), executor)
-        subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
+        try:
+            yield from compress(missing, replace(session, force=True), executor)
+        finally:  # what is wrong with one task is raised once the cells of the others have their models
+            subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
 
 
 def _count(number: int, thing: str) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from suite import bench, conditions, energy, execute, invocation, machine, plan, records
 from suite.bench import Row
-from suite.errors import DataError, DeviceError, UsageError
+from suite.errors import DataError, DeviceError, TaskError, UsageError
 from suite.execute import Outcome, Session
 from suite.plan import Cell
 from suite.progress import Progress
@@ -271,3 +272,20 @@ def test_cell_that_cannot_be_compressed_has_no_rows_to_announce(
     assert [(each.record.kind, each.record.status) for each in found] == [
         ("accuracy", "unsupported"), ("noise-floor", "ok")]  # fmt: skip
     assert "1 row to measure (1 noise-floor): about" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("fault", "raised"), [("file", TaskError), ("data", DataError)], ids=("file", "data"))
+def test_what_is_wrong_with_one_task_keeps_no_cell_of_another_from_being_measured(
+    session: Start, tiny_cell: Callable[..., Cell], places: Any, own_task: str, install: Callable[..., Path],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, raised: type[Exception],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    install(tasks={"theirs": own_task.replace("== targets)", "== nobody)") if fault == "file" else own_task})
+    np.savez(tmp_path / "theirs.npz", x=np.zeros((30 if fault == "file" else 3, 4, 4, 2), np.uint8))
+    cells = [Cell("theirs", "dense", {}, 0, "smoke"), tiny_cell("zeroes")]
+    fresh = replace(places, data=tmp_path, artifacts=tmp_path / "artifacts", results=tmp_path / "results")
+    found = []
+    with pytest.raises(raised):
+        for outcome in execute.benchmark(cells, [Row(1, 1)], session(places=fresh, kinds=("memory",))):
+            found.append((outcome.record.task, outcome.record.method, outcome.record.kind))
+    assert found == [("tiny", "zeroes", "accuracy"), ("tiny", "zeroes", "memory")]
