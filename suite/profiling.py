@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from suite import child, stats, subjects
+from suite.errors import Unsupported
 from suite.records import MOST_SAMPLES, significant
 from suite.subjects import Exported, Place, Row, Subject
 
@@ -74,13 +75,15 @@ def measure(subject: Subject, row: Row, place: Place, *, seconds: float, process
 def _told(
     runs: Sequence[Sequence[tuple[Totals, Totals]]], device: str
 ) -> tuple[dict[str, float | int | bool | None], list[list[float]]]:
-    """Metrics and samples from each process's pairs."""
+    """Metrics and samples from each process's pairs; Unsupported where a total is of nothing."""
 
     def of(name: str) -> list[list[tuple[float, float]]]:
         return [[(getattr(dense, name), getattr(own, name)) for dense, own in pairs] for pairs in runs]
 
     headline = of("cuda" if device == "cuda" else "cpu")
     flat = [pair for pairs in headline for pair in pairs]
+    if min(map(min, flat)) <= 0:
+        raise Unsupported(f"the profiler counted no time on {device}: this machine may not let it read the counters")
     speedup = stats.paired_speedup(headline)
     metrics: dict[str, float | int | bool | None] = {
         "speedup": speedup.value,

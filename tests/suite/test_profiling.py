@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +14,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from suite import artifacts, bench, conditions, latency, profiling, registry
-from suite.subjects import Row, Subject
+from suite import artifacts, bench, child, conditions, latency, profiling, registry
+from suite.errors import Unsupported
+from suite.subjects import Place, Row, Subject
 
 #: Not beside other tests, which would be in the times.
 pytestmark = pytest.mark.timed
@@ -85,6 +87,17 @@ def test_profiler_row_is_measured_and_told() -> None:
     assert "total_cuda_seconds" not in found.metrics
     assert found.metrics["pairs"] == len(found.samples) >= profiling.FEWEST_PAIRS
     assert found.notes["weights"] == "random" and found.notes["processes"] == 1
+
+
+def test_totals_of_nothing_make_a_row_unsupported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = profiling.Totals(cpu=1e-3, cuda=0.0), profiling.Totals(cpu=0.0, cuda=1e-3)
+    told = profiling.Profiled([nothing] * profiling.FEWEST_PAIRS, {}, None)
+    monkeypatch.setattr(child, "run", lambda *arguments, **options: told)  # a GPU whose counters nobody may read
+    small = Subject("x", architecture=architecture(0.05), dense_architecture=architecture(0.05))
+    with pytest.raises(Unsupported, match=r"^the profiler counted no time on cuda"):
+        profiling.measure(small, ROW, Place("cuda", Path(), 60.0), seconds=1, processes=1)
+    found = bench.measure(small, ROW, profile="smoke", device="cpu")
+    assert (found.status, found.metrics) == ("unsupported", {}) and "\n" not in str(found.reason)
 
 
 def test_only_all_rows_are_profiled_and_no_compiled_network_is() -> None:
