@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from suite import conditions, machine, plan, registry
+from suite import conditions, invocation, machine, plan, registry
 from suite.plan import Cell
 from suite.records import Record
 from suite.tasks import Recipe
@@ -103,11 +103,9 @@ def training_macs(cell: Cell, known: Mapping[str, int] = NOTHING) -> float:
 
 
 def trained(cells: Iterable[Cell], artifacts: Path) -> frozenset[str]:
-    """The keys of the dense models, of those that these cells start from, which are trained already."""
-    dense = {cell.dense.key: cell.dense.task for cell in cells}
-    return frozenset(
-        key for key, task in dense.items() if any((artifacts / task / plan.DENSE).glob(f"{key[:12]}-*/model.json"))
-    )
+    """The keys of the dense models, of those that these cells start from, which are trained already by today's code."""
+    dense = {cell.dense.key: cell.dense for cell in cells}
+    return frozenset(key for key, each in dense.items() if invocation.newest_model(each, artifacts) is not None)
 
 
 def estimate_seconds(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suite import conditions, cost, execute, machine, plan, registry
+from suite import conditions, cost, execute, invocation, machine, modelfiles, plan, registry
 from suite.bench import Row
 from suite.plan import Cell
 from suite.records import Record
@@ -53,6 +53,17 @@ def test_each_dense_model_is_counted_once_and_not_if_it_is_there() -> None:
     assert cost.estimate_seconds([*cells, cell("dense", seed=1)], "cpu") == pytest.approx(
         2 * cost.training_macs(dense) / rate
     )
+
+
+def test_dense_model_of_earlier_code_is_not_there(tmp_path: Path) -> None:
+    asked = cell("global-unstructured")
+    today = invocation.artifact_folder(tmp_path, asked.dense, "d" * 64)
+    stale = today.with_name(today.name.replace(str(asked.dense.freshness)[:8], "0" * 8))
+    for folder, there in ((stale, frozenset()), (today, frozenset({asked.dense.key}))):
+        folder.mkdir(parents=True)
+        (folder / modelfiles.WEIGHTS).touch()
+        modelfiles.write_description(folder, {"sha256": "0" * 64, "facts": {}})
+        assert cost.trained([asked], tmp_path) == there
 
 
 @pytest.mark.parametrize(("fast", "rate"), [(True, cost.MACS_PER_CORE), (False, cost.MACS_PER_FLOAT32_CORE)])
