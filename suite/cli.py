@@ -20,7 +20,7 @@ from suite.options import (
     cells_of,
     positive,
     require_folder,
-    require_profile,
+    require_study,
     session_of,
 )
 from suite.plan import Cell
@@ -138,9 +138,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _study(options: argparse.Namespace) -> int:
     from suite.studies import studies
 
-    require_profile(options.profile)
-    if options.set or options.points != "all":
-        raise UsageError("a study fixes its cells' settings: leave out --set and --points")
+    require_study(options)
     from suite import comparison, side_by_side, study_plan
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
@@ -252,7 +250,7 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[An
     from suite import study_plan
     from suite.studies import studies
 
-    require_profile(options.profile)
+    require_study(options)
     known = studies()
     names = list(known) if "all" in options.study else options.study
     chosen = [registry.lookup("study", name, known, listing="python -m suite list studies") for name in names]

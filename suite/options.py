@@ -97,6 +97,15 @@ def require_profile(profile: str) -> None:
         raise UsageError(f"unknown profile {profile!r}: {hint}")
 
 
+def require_study(options: argparse.Namespace) -> None:
+    """UsageError for a profile that there is not, and where a study's cells or rows are to be others than its own."""
+    require_profile(options.profile)
+    if options.set or options.points != "all":
+        raise UsageError("a study fixes its cells' settings: leave out --set and --points")
+    if options.rows != "standard":
+        raise UsageError("a study fixes its benchmark rows: leave out --rows")
+
+
 def cells_of(options: argparse.Namespace) -> tuple[Cell, ...]:
     require_profile(options.profile)
     names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
