@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 usage. What a user can mend is one line."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # where it is not UTF-8, "?" stands for what it lacks
     try:
         options = _parser().parse_args(arguments)
         code: int = options.command(options)

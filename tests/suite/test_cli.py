@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -136,6 +137,16 @@ def test_failure_that_a_user_can_mend_is_one_line_and_exit_code_1(call: Callable
         assert last.startswith("prunemark: ") and message in last
         assert "Traceback" not in said.err
     assert (tmp_path / "file").read_text() == "a file"
+
+
+def test_standard_output_that_is_not_utf_8_gets_question_marks(
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = call("study", "table1-vgg-cost", "--table").out
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    assert cli.main(["study", "table1-vgg-cost", "--table"]) == 0
+    assert whole != written.getvalue().decode("cp1252") == whole.encode("cp1252", "replace").decode("cp1252")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
