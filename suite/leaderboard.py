@@ -20,7 +20,7 @@ from suite.tasks import PROFILES
 
 #: A method whose family has this word in it is one that the others must beat.
 CONTROL = "control"
-#: The metric that decides, by a task's objective.
+#: The metric that decides, by a task's objective, of ours: `decider` knows others.
 HEADLINES = {"classification": "top1", "reconstruction": "loss", "generation": "frechet_small"}
 #: The seeds that DESIGN section 7 asks of the full profile; other profiles owe only the seeds in use.
 FULL_SEEDS = (0, 1, 2)
@@ -131,6 +131,11 @@ def assemble(records: Sequence[Record], machines: Mapping[str, Mapping[str, Any]
     )
 
 
+def decider(objective: str) -> str:
+    """The metric that decides by a task's objective, ours or a task file's; empty where this checkout lacks it."""
+    return HEADLINES.get(objective) or registry.decider(objective)
+
+
 def absurd(record: Record) -> str | None:
     """Why a valid record cannot be counted with: a metric no machine could have measured, which sums would choke on."""
     for name, value in record.metrics.items():
@@ -206,7 +211,7 @@ def _planned(task: str, profile: str, seeds: Sequence[int]) -> dict[str, dict[in
 
 def _board(newest: Record, sha: str | None, rows: list[Row], noise: Floors) -> Board:
     task = registry.tasks().get(newest.task)
-    headline = _headline(HEADLINES.get(task.objective) or registry.decider(task.objective) if task else "", rows)
+    headline = _headline(decider(task.objective) if task else "", rows)
     measured_in = tuple(dict.fromkeys(setup for row in rows for setup in row.speeds))
     rows = [_on_floors(row.beside(measured_in), noise, measured_in) for row in rows]
     uses = Counter(setup for row in rows for setup in row.speeds)

@@ -179,7 +179,7 @@ def _compare_accuracies(record: Record, metrics: dict[str, Any], metric: str, im
 
 def _headline(record: Record) -> str:
     """The metric that decides, or the first that the record has."""
-    wanted = leaderboard.HEADLINES.get(registry.task(record.task).objective, "")
+    wanted = leaderboard.decider(registry.task(record.task).objective)
     present = [name for name in (wanted, *QUALITY) if record.metrics.get(name) is not None]
     if not present:
         raise UsageError("the record has no metric of quality: there is nothing to agree with")

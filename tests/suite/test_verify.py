@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from suite import cli, execute, plan, records, verify
 from suite.bench import Row
 from suite.errors import UsageError
 from suite.execute import Session
+from suite.invocation import Places
 from suite.progress import Progress
 from suite.records import Record
 from suite.stats import Interval
@@ -51,6 +53,19 @@ def test_accuracy_of_a_stored_model_agrees_with_itself_and_nothing_is_written(
     assert verdict.measured.value == published["accuracy"].metrics["top1"]
     assert verdict.line.startswith("agree: ") and "\n" not in verdict.line
     assert written(session) == before
+
+
+def test_task_of_somebodys_own_is_judged_by_the_metric_that_decides_there(
+    install: Callable[..., Path], own_task: str, session: Session, tmp_path: Path
+) -> None:
+    install(tasks={"theirs": own_task.replace("    net.head = net.last\n", "").replace("self.last", "self.head")})
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 2)).astype(np.uint8)
+    np.savez(tmp_path / "theirs.npz", x=pixels)
+    own = replace(session, places=Places(tmp_path, tmp_path / "artifacts", tmp_path / "results"))
+    (outcome,) = execute.compress([plan.Cell("theirs", "dense", {}, 0, "smoke")], own)
+    assert {"regret", "top1"} <= set(outcome.record.metrics)
+    verdict = verify.verify(outcome.record, [], own)
+    assert verdict.agree and verdict.metric == "regret"
 
 
 @pytest.mark.parametrize("planted", [{"top1": 1.0}, {"parameters": 7}])
