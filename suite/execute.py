@@ -296,9 +296,9 @@ def get_ready(
     todo: Iterable[Job], found: Iterable[Record], session: Session, executor: str, subjects: dict[str, Subject | None]
 ) -> Iterator[Outcome]:
     """Fill in the subject of each cell that is to be measured, by key; cells without a model are run first."""
-    shapes = _recorded_shapes(found)
+    shapes = recorded_shapes(found)
     asking = list({job.cell.key: job.cell for job in todo}.values())
-    subjects |= {cell.key: _subject(cell, shapes, session) for cell in asking}
+    subjects |= {cell.key: subject_of(cell, shapes, session) for cell in asking}
     missing = [cell for cell in asking if subjects[cell.key] is None]
     if missing:
         have = cost.trained(missing, session.places.artifacts)
@@ -307,14 +307,14 @@ def get_ready(
         try:
             yield from compress(missing, replace(session, force=True), executor)
         finally:  # what is wrong with one task is raised once the cells of the others have their models
-            subjects |= {cell.key: _subject(cell, {}, session) for cell in missing}
+            subjects |= {cell.key: subject_of(cell, {}, session) for cell in missing}
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 or thing in ("latency", "memory") else f"{number} {thing}s"
 
 
-def _recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None]:
+def recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None]:
     """The architectures of the cells, by key, whose networks may be rebuilt with random weights."""
     return {
         record.cell: record.architecture
@@ -327,7 +327,7 @@ def _recorded_shapes(found: Iterable[Record]) -> dict[str, dict[str, Any] | None
     }
 
 
-def _subject(cell: Cell, shapes: Mapping[str, dict[str, Any] | None], session: Session) -> Subject | None:
+def subject_of(cell: Cell, shapes: Mapping[str, dict[str, Any] | None], session: Session) -> Subject | None:
     """What to measure: the stored models, or, where they are gone, networks of the recorded shapes; None without both.
 
     Time does not depend on the weights (the value-blind control shows it), unless many of them are zero: a sparse
@@ -352,7 +352,7 @@ def _stored(cell: Cell, session: Session) -> Path | None:
 def measure_job(job: Job, subject: Subject, session: Session, scratch: Path) -> Measurement:
     """Measure one row in processes of their own; whoever calls holds the device's lock."""
     if job.kind == "noise-floor":
-        quantized = job.row.precision != "fp32"
+        quantized = job.row.precision == "int8"
         return bench.measure_noise_floor(
             subject.compressed if quantized else subject.dense,
             job.row,

@@ -17,7 +17,6 @@ from typing import Any
 
 from suite import (
     artifacts,
-    bench,
     complexity,
     cost,
     execute,
@@ -238,8 +237,8 @@ def _verify_cost(record: Record, cell: Cell, found: Sequence[Record], session: S
     job = Job(cell, row, kind)
     seconds = cost.benchmark_seconds([job], record.device, cost.stated(found))
     session.progress.say(f"measuring {refer(record)} again, about {duration(seconds)}")
-    with machine.device_lock(record.device):
-        measured = bench.measure(subject, row, profile=record.profile, device=record.device, kind=kind)
+    with machine.device_lock(record.device), tempfile.TemporaryDirectory(prefix="prunemark-") as scratch:
+        measured = execute.measure_job(job, subject, session, Path(scratch))
         if measured.status != "ok":
             raise SuiteError(f"it cannot be measured here: {measured.status}: {measured.reason}")
         if keep:
@@ -248,14 +247,7 @@ def _verify_cost(record: Record, cell: Cell, found: Sequence[Record], session: S
         if verdict.agree or kind != "latency":
             return verdict
         # what a machine cannot tell apart is no difference: only now is it worth the time to ask this one
-        int8 = row.precision == "int8"
-        noise = bench.measure_noise_floor(
-            subject.compressed if int8 else subject.dense,
-            row,
-            profile=record.profile,
-            device=record.device,
-            architecture=None if int8 else subject.dense_architecture,
-        )
+        noise = execute.measure_job(replace(job, kind="noise-floor"), subject, session, Path(scratch))
     floor = float(noise.metrics.get("noise_floor") or 0) if noise.status == "ok" else 0.0
     return _compare_costs(record, measured, found, floor=floor)
 
@@ -268,18 +260,11 @@ def _row(record: Record) -> Row:
 
 
 def _subject(cell: Cell, found: Sequence[Record], session: Session) -> Subject:
-    """The stored networks, or ones of the recorded shapes: time and memory do not depend on the weights."""
-    shapes = {
-        each.cell: each.architecture
-        for each in found
-        if each.kind == "accuracy" and each.status == "ok" and modelfiles.rebuildable(each.architecture or {})
-    }
-    own, dense = (newest_model(each, session.places.artifacts) for each in (cell, cell.dense))
-    subject = Subject(cell.key, own, dense, shapes.get(cell.key), shapes.get(cell.dense.key))
-    for folder, shape in ((own, subject.architecture), (dense, subject.dense_architecture)):
-        if folder is None and not shape:
-            raise ArtifactError(f"neither its networks are stored nor their shapes recorded: python -m suite run "
-                                f"{cell.arguments}")  # fmt: skip
+    """What a benchmark of the cell measures; ArtifactError where it would have to be compressed first."""
+    subject = execute.subject_of(cell, execute.recorded_shapes(found), session)
+    if subject is None:
+        raise ArtifactError("neither its networks are stored nor shapes recorded that they could be rebuilt from: "
+                            f"python -m suite run {cell.arguments} --force")  # fmt: skip
     return subject
 
 

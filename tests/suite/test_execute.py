@@ -206,6 +206,22 @@ def test_no_energy_is_asked_of_a_machine_without_a_counter(
     }  # fmt: skip
 
 
+def test_noise_floor_of_half_precision_is_that_of_the_dense_network(
+    session: Start, tiny_cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+    monkeypatch.setattr(  # which CUDA alone can measure
+        bench, "measure_noise_floor", lambda folder, row, **more: asked.update({row.precision: (folder, more)})
+    )
+    subject = bench.Subject("x", tmp_path / "own", None, {}, {"model": "rebuilt"})
+    for precision in ("fp32", "fp16", "int8"):
+        job = execute.Job(tiny_cell("zeroes"), Row(1, 1, precision=precision), "noise-floor")
+        execute.measure_job(job, subject, session(), tmp_path)
+    found = {precision: (folder, more["architecture"]) for precision, (folder, more) in asked.items()}
+    dense = (None, {"model": "rebuilt"})
+    assert found == {"fp32": dense, "fp16": dense, "int8": (tmp_path / "own", None)}
+
+
 def test_benchmark_measures_once_and_compresses_first_what_is_missing(
     session: Start, tiny_cell: Callable[..., Cell], places: Any, results_dir: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

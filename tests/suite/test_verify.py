@@ -14,7 +14,7 @@ import pytest
 
 from suite import cli, execute, plan, records, verify
 from suite.bench import Row
-from suite.errors import UsageError
+from suite.errors import ArtifactError, UsageError
 from suite.execute import Session
 from suite.invocation import Places
 from suite.progress import Progress
@@ -99,6 +99,19 @@ def test_latency_agrees_within_its_interval_and_a_planted_speedup_differs(
     busy = changed(msgspec.structs.replace(quiet, notes={"contended": True}), noise_floor=1e4)
     verdict = verify.verify(planted, [quiet, busy], session)
     assert not verdict.agree and any("noise floors: 0.01 published" in fact for fact in verdict.facts)
+
+
+def test_networks_are_not_rebuilt_from_shapes_of_earlier_code(
+    session: Session, published: dict[str, Record], tiny_cell: Callable[..., plan.Cell], tmp_path: Path
+) -> None:
+    elsewhere = replace(session, places=replace(session.places, artifacts=tmp_path))
+    full = changed(published["accuracy"], nonzero_parameters=float(published["accuracy"].metrics["parameters"] or 0))
+    keys = {tiny_cell("zeroes").key, tiny_cell("zeroes").dense.key}
+    fresh = [msgspec.structs.replace(full, cell=key) for key in keys]
+    assert set(execute.recorded_shapes(fresh)) == keys
+    stale = [msgspec.structs.replace(record, freshness="0" * 64) for record in fresh]
+    with pytest.raises(ArtifactError, match=r"^neither its networks are stored .* suite run .* --force$"):
+        verify.verify(published["memory"], stale, elsewhere)
 
 
 def test_memory_agrees_with_itself_and_not_with_twice_as_much(session: Session, published: dict[str, Record]) -> None:
