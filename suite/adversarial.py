@@ -45,6 +45,7 @@ class Match:
         self.latent = int(task.options["latent"])
         self._opponent: nn.Module | None = None
         self._beside: dict[str, dict[str, torch.Tensor]] = {}  # the opponent's state, by the network judged with it
+        self._taught_by: str | None = None  # the network that the opponent has learned beside; None: whichever is asked
 
     # ------------------------------------------------------------------------------------------------------- opponent
 
@@ -68,11 +69,15 @@ class Match:
 
     @opponent.setter
     def opponent(self, network: nn.Module) -> None:
-        self._opponent = network
+        self._opponent, self._taught_by = network, None
 
     def forget(self) -> None:
         """Start again: the next opponent is a new one."""
-        self._opponent = None
+        self._opponent = self._taught_by = None
+
+    def has_learned_beside(self, model: nn.Module | None) -> None:
+        """What the opponent is from now on the opponent of; None while both are being trained."""
+        self._taught_by = None if model is None or not self.has_opponent else _fingerprint(model)
 
     def remember(self, model: nn.Module) -> None:
         """Keep the opponent as it is now, beside the network as it is now; the last `REMEMBERED` pairs are kept."""
@@ -91,6 +96,7 @@ class Match:
         known = self._beside.get(_fingerprint(model)) if self.has_opponent else None
         if known is not None:
             self.opponent.load_state_dict(known)
+            self.has_learned_beside(model)
 
     # ----------------------------------------------------------------------------------------------------------- data
 
@@ -205,17 +211,27 @@ class Match:
 
     # --------------------------------------------------------------------------------------------------------- judging
 
+    def _untaught(self) -> nn.Module:
+        """A generator that nobody has taught, always the same one."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            found: nn.Module = registry.build_model(self.task.model, self.opponent_task[0])
+            return found
+
     @torch.inference_mode()
     def evaluate(self, model: nn.Module, dataset: Dataset, split: Split) -> dict[str, float]:
         """`frechet_small` of a split's pictures and as many generated ones, lower is better.
 
-        A discriminator makes no pictures: it is judged by those of its opponent, which has learned from it. The latent
-        vectors are fixed (`LATENT_SEEDS`). SuiteError where the pictures are not finite.
+        A discriminator makes no pictures: it is judged by those of its opponent, which has learned from it. One that
+        was changed since, by pruning it, merging its branches or taking other weights, has taught nothing yet, and is
+        judged by an untrained generator's. The latent vectors are fixed (`LATENT_SEEDS`). SuiteError where the pictures
+        are not finite.
         """
         generator, samples = model, split.images
         if self.part == "discriminator":
             with torch.inference_mode(False):  # moved there, too, it is to be trained
-                generator = self.opponent.to(split.targets.device)
+                has_taught = self._taught_by in (None, _fingerprint(model))
+                generator = (self.opponent if has_taught else self._untaught()).to(split.targets.device)
             name = "val" if split is dataset.val else "test" if split is dataset.test else "train"
             samples = self._latents(len(split), LATENT_SEEDS[name]).to(split.targets.device)
         assert split.frames is not None, "the view of an adversarial task keeps the pictures"

@@ -273,6 +273,8 @@ def compress(
         ready.task, ready.recipe, ready.dataset, ready.objective, seed=cell.seed, device=device, progress=progress
     )
     bench.expect_outputs_of(origin)
+    if bench.objective.match is not None:
+        bench.objective.match.has_learned_beside(origin)
     # `base` is every method's, and the suite's business: only a method that declares it is told
     settings = {name: value for name, value in cell.hyperparameters.items() if name in declared}
     model = registry.load(method)(origin, bench, **settings)

@@ -116,6 +116,8 @@ def train(
             "the networks of this task learn from each other: no other loss, teacher or noise is possible"
         )
     learning = model if match is None else match.together(model, dataset.train.targets.device.type)
+    if match is not None:
+        match.has_learned_beside(None)
     learning.train().to(memory_format=torch.channels_last)
     optimizer = _sgd(model, recipe) if match is None else match.optimizer(learning, recipe)
     done = _resume(checkpoint, learning, optimizer, progress)
@@ -166,6 +168,8 @@ def train(
     if best:
         learning.load_state_dict(best)
     learning.eval()
+    if match is not None:
+        match.has_learned_beside(model)
     return done
 
 

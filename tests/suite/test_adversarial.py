@@ -158,6 +158,24 @@ def test_network_that_was_put_aside_is_judged_beside_the_opponent_it_had(
     assert len(set(scores)) == 3 and bench.evaluate(model) == scores[0]
 
 
+def test_discriminator_that_was_changed_since_has_taught_nothing() -> None:
+    found = ready("discriminator")
+    model = network(found)
+    bench = Workbench(found.task, found.recipe, found.dataset, found.objective, seed=0, device="cpu", progress=QUIET)
+    bench.finetune(model, epochs=2, lr=0.05)
+    taught, state = bench.evaluate(model), copy.deepcopy(model.state_dict())
+    drawn = torch.get_rng_state()
+    with torch.no_grad():
+        model.head.weight.mul_(0.5)  # type: ignore[operator, union-attr]
+    changed = bench.evaluate(model)
+    assert changed != taught and bench.evaluate(model) == changed, "an untrained generator, always the same one"
+    assert torch.equal(drawn, torch.get_rng_state()), "what is trained next does not depend on who was asked"
+    bench.finetune(model, epochs=1, lr=0.05)
+    assert bench.evaluate(model) not in (taught, changed)
+    model.load_state_dict(state)
+    assert bench.evaluate(model) == changed, "its opponent has learned from another since"
+
+
 def test_discriminator_that_is_not_trained_has_no_score_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "load", lambda method: lambda model, bench: model)
     for part in ("discriminator", "generator"):

@@ -304,7 +304,7 @@ def test_interrupted_dense_training_goes_on_and_ends_the_same(
     whole = run.dense_model(tiny_cell("dense"), ready, Places(tmp_path, tmp_path / "a", tmp_path), "cpu", QUIET)
 
     class Killed(Progress):
-        def bar(self, label: str, total: int) -> Any:
+        def bar(self, label: str, total: int, **_: Any) -> Any:
             return _stop_after(3)
 
     places = Places(tmp_path, tmp_path / "b", tmp_path)

@@ -34,7 +34,7 @@ class Interrupted(Progress):
         self.left = steps
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Callable[..., None]]:
+    def bar(self, label: str, total: int, **_: Any) -> Iterator[Callable[..., None]]:
         def advance(count: int = 1, note: str = "") -> None:
             self.left -= count
             if self.left <= 0:
