@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from suite import conditions, invocation, machine, plan, registry
+from suite.errors import SuiteError, TaskError, said
 from suite.plan import Cell
 from suite.records import Record
 from suite.tasks import Recipe
@@ -38,8 +39,14 @@ def _counted_macs(task: str) -> int:
     from suite import complexity
 
     entry = registry.task(task)
-    with torch.random.fork_rng(devices=[]):
-        return complexity.macs(registry.build_model(entry.model, entry.options), entry.input_shape)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return complexity.macs(registry.build_model(entry.model, entry.options), entry.input_shape)
+    except SuiteError:
+        raise
+    except Exception as error:  # its file may be anybody's
+        where = f"task {task}: its model {entry.model!r} fails on a sample of {entry.input_shape}"
+        raise TaskError(f"{where} {said(error)}: mend its file") from error
 
 
 def stated(found: Iterable[Record]) -> dict[str, int]:

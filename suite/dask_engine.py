@@ -24,7 +24,7 @@ from suite import conditions, dask_worker, execute, isolate, machine, modelfiles
 from suite.bench import Measurement, Row, Subject
 from suite.dask_cluster import TRIES, Cluster, Ended, Member
 from suite.dask_worker import Answer, Order
-from suite.errors import DataError, DeviceError, RecordError
+from suite.errors import DataError, DeviceError, RecordError, TaskError
 from suite.execute import Job, Outcome, Rows, Session
 from suite.invocation import Provenance, newest_model, one_line
 from suite.isolate import Failure, Step, Work
@@ -215,7 +215,12 @@ def benchmark(cells: Sequence[Cell], rows: Rows, session: Session, address: str)
         _require_kinds(met, session.kinds)
         todo = [job for member in met for job in _asked(cells, rows, session, member, found)[0]]
     subjects: dict[str, Subject | None] = {}
-    yield from execute.get_ready(todo, found, session, f"dask:{address}", subjects)
+    fault: DataError | TaskError | None = None
+    try:
+        yield from execute.get_ready(todo, found, session, f"dask:{address}", subjects)
+    except (DataError, TaskError) as error:  # of one task: the cells of the others have their models
+        session.progress.say(f"{error}; measuring the cells that have a model")
+        fault = error
     queues: dict[str, deque[Job]] = {}
     deaths: Counter[tuple[str, str, Row]] = Counter()
     with Cluster[Job](address, session) as cluster, session.files() as append:
@@ -230,6 +235,8 @@ def benchmark(cells: Sequence[Cell], rows: Rows, session: Session, address: str)
                     session.progress.say(f"{len(queues[slug])} rows to measure on {slug}")
             _send_rows(cluster, queues, subjects, session)
             if not cluster.running and not any(queues.values()):
+                if fault is not None:
+                    raise fault
                 return
             cluster.require_use(any(queues.get(slug) for slug in cluster.slugs), "rows are left")
             for ended in cluster.answers():

@@ -12,6 +12,7 @@ import pytest
 
 from suite import conditions, cost, execute, invocation, machine, modelfiles, plan, registry
 from suite.bench import Row
+from suite.errors import TaskError
 from suite.plan import Cell
 from suite.records import Record
 
@@ -117,3 +118,9 @@ def test_macs_are_those_of_fresh_records(make_record: Callable[..., Record], tin
     fresh = {"freshness": plan.current_freshness("tiny", "zeroes"), "metrics": macs}
     assert cost.stated([make_record(**fresh)]) == {"tiny": 7}
     assert cost.stated([make_record(metrics=macs), make_record(**fresh | {"status": "error", "reason": "x"})]) == {}
+
+
+def test_network_that_fails_is_one_line_that_names_its_task(install: Callable[..., Path], own_task: str) -> None:
+    install(tasks={"theirs": own_task.replace("nn.Linear(width * 4, 3)", "nn.Linear(width * 5, 3)")})
+    with pytest.raises(TaskError, match=r"^task theirs: its model 'their-net' fails on a sample of \(2, 4, 4\) \[Runt"):
+        cost.dense_macs("theirs")

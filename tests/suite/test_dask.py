@@ -209,6 +209,25 @@ def test_rows_are_measured_by_workers(
     assert all(each.skipped for each in again) and len(again) == len(found) - 2
 
 
+def test_rows_are_measured_before_what_is_wrong_with_another_task_is_raised(
+    cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(session(), kinds=("memory",))
+    ready = execute.get_ready
+
+    def fails_then(*given: Any) -> Iterator[Any]:
+        yield from ready(*given)
+        raise DataError("cifar10 is not there")
+
+    monkeypatch.setattr(execute, "get_ready", fails_then)
+    found = execute.benchmark([tiny_cell("zeroes", share=0.75)], lambda cores: [Row(1, 1)], asked, cluster.executor)
+    kinds = []
+    with pytest.raises(DataError, match="cifar10"):
+        for each in found:
+            kinds.append(each.record.kind)
+    assert kinds.count("memory") == 1
+
+
 def test_a_kind_that_no_worker_can_measure_is_refused(
     cluster: Behind, session: Callable[..., Session], tiny_cell: TinyCell, tmp_path: Path, monkeypatch: Any
 ) -> None:
