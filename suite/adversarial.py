@@ -82,10 +82,11 @@ class Match:
     def remember(self, model: nn.Module) -> None:
         """Keep the opponent as it is now, beside the network as it is now; the last `REMEMBERED` pairs are kept."""
         if self._opponent is not None:
-            state = {name: each.detach().clone() for name, each in self.opponent.state_dict().items()}
-            self._beside.pop(_fingerprint(model), None)
-            self._beside[_fingerprint(model)] = state
-            self._beside = dict(list(self._beside.items())[-REMEMBERED:])
+            judged = _fingerprint(model)
+            self._beside.pop(judged, None)  # or it would keep its old place
+            self._beside[judged] = {name: each.detach().clone() for name, each in self._opponent.state_dict().items()}
+            if len(self._beside) > REMEMBERED:
+                del self._beside[next(iter(self._beside))]
 
     def recall(self, model: nn.Module) -> None:
         """Take back the opponent that a network was judged with: a method may end with one that it had put aside.

@@ -106,7 +106,7 @@ def _parser() -> Parser:
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
     conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
-    conform.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="of each task (default: 600)")
+    conform.add_argument("--timeout", type=positive, metavar="SECONDS", help="of each task (default: 600)")
     doctor = command("doctor", _doctor, "what this machine can run: devices, data found, versions")
     download = command("download", _download, "fetch a data set through torchvision")
     download.add_argument("name")
@@ -141,14 +141,14 @@ def _study(options: argparse.Namespace) -> int:
     from suite.studies import studies
 
     require_study(options)
-    from suite import comparison, side_by_side, study_plan
+    from suite import comparison, intervals, side_by_side, study_plan
 
     study = registry.lookup("study", options.name, studies(), listing="python -m suite list studies")
     if options.table:
         if options.task or options.method:
             raise UsageError("--table prints the whole study: leave out --task and --method")
         require_folder(options.results, there=options.results != RESULTS)
-        done = comparison.compare(study, comparison.index(records.read_results(options.results)[0]))
+        done = comparison.compare(study, comparison.index(intervals.widened(records.read_results(options.results)[0])))
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
         return 0
     cells = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from suite import intervals, plan, setups, side_by_side
+from suite import plan, setups, side_by_side
 from suite.filled import (
     Comparison,
     FilledFigure,
@@ -46,7 +46,7 @@ Index = Mapping[tuple[str, str, str, str], Sequence[Record]]
 def index(records: Iterable[Record]) -> Index:
     """Records by kind, task, method and hyperparameters, in the order in which they come (oldest first)."""
     found: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
-    for record in intervals.widened(records):
+    for record in records:
         found[record.kind, record.task, record.method, canonical(record.hyperparameters)].append(record)
     return found
 

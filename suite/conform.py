@@ -18,7 +18,7 @@ from suite.registry import Method
 
 PUBLIC = frozenset(f"suite.{name}" for name in (*suite.__all__, "*"))
 #: Seconds that the cases of one task may take unless `--timeout` says otherwise; those of our slowest method take 20.
-LIMIT = 600.0
+LIMIT = 600
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ class _Asked:
     said: list[Case]
 
 
-def check(method: Method, tasks: Sequence[str] = (), *, timeout: float = LIMIT, workers: int = 0) -> Iterator[Case]:
+def check(
+    method: Method, tasks: Sequence[str] = (), *, timeout: float | None = None, workers: int = 0
+) -> Iterator[Case]:
     """Every case: of the source, then of each task (default: the embedded ones), in their order.
 
-    A task's process that crashes or takes longer than `timeout` seconds is a case that failed; `workers` run side by
-    side (0: one a core). Raises what is wrong with a task or its data. However it ends, no process is left.
+    A task's process that crashes or takes longer than `timeout` seconds (None: `LIMIT`) is a case that failed; so many
+    `workers` run side by side (0: one a core). Raises what is wrong with a task or its data. No process is left.
     """
     names = list(tasks or (name for name, task in registry.tasks().items() if task.embedded))
     needed = isolate.imports({method.family, *(registry.task(name).data for name in names)}, "cpu")
@@ -115,7 +117,7 @@ def check(method: Method, tasks: Sequence[str] = (), *, timeout: float = LIMIT, 
     try:
         while waiting or asked:
             while waiting and sum(not each.child.is_over for each in asked) < workers:
-                asked.append(_ask(method, waiting.pop(0), timeout, threads))
+                asked.append(_ask(method, waiting.pop(0), timeout or LIMIT, threads))
             if asked[0].child.is_over:
                 for case in _outcome(asked.pop(0)):
                     if case not in of_the_file:  # what is wrong with it, each process says

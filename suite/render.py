@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -38,6 +37,7 @@ from suite import (
     showcase,
     study_pages,
     tables,
+    uncollected,
 )
 from suite.errors import RecordError, remedy
 from suite.leaderboard import Leaderboard
@@ -75,20 +75,8 @@ def build(results: Path, out: Path, *, warn: Warn = log.warning) -> Path:
     """
     if not results.is_dir():
         raise RecordError(f"no such results folder: {results} (python -m suite run makes one)")
-    with _uncollected():
+    with uncollected.off():  # millions of objects and no cycles
         return _build(results, out, warn)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cycle collector: a build makes millions of objects and no cycles; looking for some costs a fifth."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _build(results: Path, out: Path, warn: Warn) -> Path:

@@ -1,7 +1,7 @@
-"""Imports without Python's garbage collector: they leave next to nothing for it, and it takes a fifth of their time.
+"""Work without Python's garbage collector, which would find next to nothing in it and take a fifth of its time.
 
-`imports()` is for those of this process. The process that others are forked from preloads `PRELOADED` first; what it
-imports then is set aside by `resume()` in each process forked from it.
+`off()` is for any such work, `imports()` for imports of this process. The process that others are forked from preloads
+`PRELOADED` first; what it imports then is set aside by `resume()` in each process forked from it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,25 @@ atexit.register(gc.unfreeze)  # or what libraries keep count of is leaked, and t
 
 
 @contextlib.contextmanager
-def imports() -> Iterator[None]:
-    """What is imported within is looked at by no collection, neither now nor until the process ends."""
-    was_on = gc.isenabled()
+def off() -> Iterator[None]:
+    """No collection within; afterwards as before."""
+    collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
-            resume()
+        if collecting:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def imports() -> Iterator[None]:
+    """What is imported within is looked at by no collection, neither now nor until the process ends."""
+    with off():
+        try:
+            yield
+        finally:
+            gc.freeze()
 
 
 def resume() -> None:

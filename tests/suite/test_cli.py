@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable
@@ -137,16 +136,6 @@ def test_failure_that_a_user_can_mend_is_one_line_and_exit_code_1(call: Callable
         assert last.startswith("prunemark: ") and message in last
         assert "Traceback" not in said.err
     assert (tmp_path / "file").read_text() == "a file"
-
-
-def test_standard_output_that_is_not_utf_8_gets_question_marks(
-    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = call("study", "table1-vgg-cost", "--table").out
-    written = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="cp1252"))
-    assert cli.main(["study", "table1-vgg-cost", "--table"]) == 0
-    assert whole != written.getvalue().decode("cp1252") == whole.encode("cp1252", "replace").decode("cp1252")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -404,12 +393,3 @@ def test_doctor_says_what_is_here(call: Callable[..., Said], tmp_path: Path) -> 
 
 def test_download_of_digits_fetches_nothing(call: Callable[..., Said]) -> None:
     assert call("download", "digits") == Said(0, "digits come with scikit-learn: nothing to fetch\n", "")
-
-
-def test_list_matrix_says_what_runs_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main(["list", "matrix", "--json", "--results", str(Path(__file__).parents[2] / "results")]) == 0
-    found = {(each["method"], each["task"]): each["state"] for each in json.loads(capsys.readouterr().out)}
-    assert set(found) == {(method, task) for method in registry.catalogue().methods for task in registry.tasks()}
-    assert found["dense", "vgg16-cifar10"] == "measured"
-    assert cli.main(["list", "matrix", "dense"]) == 2
-    assert "leave out 'dense'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from suite import listing, plan, registry, render
+from suite import cli, listing, plan, registry, render
 from suite.errors import UsageError
 from suite.listing import Standing
 from suite.records import Record, encode
@@ -138,3 +139,12 @@ def test_listing_one_method_imports_no_other(install: Callable[..., Path]) -> No
     assert (broken["available"], broken["family"]) == (False, "")
     with pytest.raises(UsageError, match=r"unknown method 'askd': did you mean 'asked'\?"):
         listing.entries("methods", "askd")
+
+
+def test_list_matrix_says_what_runs_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["list", "matrix", "--json", "--results", str(Path(__file__).parents[2] / "results")]) == 0
+    found = {(each["method"], each["task"]): each["state"] for each in json.loads(capsys.readouterr().out)}
+    assert set(found) == {(method, task) for method in registry.catalogue().methods for task in registry.tasks()}
+    assert found["dense", "vgg16-cifar10"] == "measured"
+    assert cli.main(["list", "matrix", "dense"]) == 2
+    assert "leave out 'dense'" in capsys.readouterr().err
