@@ -1,125 +1,28 @@
-"""What the leaderboard makes of records: which count, who ranks where, what is owed."""
+"""What the leaderboard makes of records: which count, what is owed, the verdicts, the boards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from suite import leaderboard, plan, registry
-from suite.leaderboard import Board, Leaderboard
-from suite.records import Record
+from suite import leaderboard, registry
 from suite.rows import Row
-from suite.setups import setup_of
-
-METHODS = {
-    "cuts": '''
-from suite import register_method
-
-
-@register_method("cuts", family="structured pruning", points=[{"keep": 0.5}, {"keep": 0.25}])
-def cuts(model, bench, *, keep: float = 0.5, note: str = "none"):
-    """Keep a share of the channels."""
-''',
-    "lot": '''
-from suite import register_method
-
-
-@register_method("lot", family="control", points=[{"keep": 0.5}])
-def lot(model, bench, *, keep: float = 0.5):
-    """Keep channels drawn by lot."""
-''',
-}
-TASK, STAND_IN = "vgg16-cifar10", "vgg16-digits"
-HOT = {"batch_size": 1, "threads": 1, "backend": "eager", "precision": "fp32", "cache": "hot"}
-LARGE = {**HOT, "batch_size": 128, "threads": 8}
-Make = Callable[..., Record]
-
-
-class Bench:
-    """Makes records of the methods `cuts` and `lot`, each a second after the last, fresh unless told otherwise."""
-
-    def __init__(self, make: Make) -> None:
-        self.make = make
-        self.clock = 0
-
-    def __call__(self, kind: str = "accuracy", method: str = "cuts", task: str = TASK, **changes: Any) -> Record:
-        self.clock += 1
-        defaults = {"cuts": {"keep": 0.5, "note": "none"}, "lot": {"keep": 0.5}, "dense": {}}
-        fields = {
-            "kind": kind,
-            "task": task,
-            "method": method,
-            "hyperparameters": defaults.get(method, {}),
-            "profile": "full",
-            "freshness": plan.current_freshness(task, method) or "none",
-            "machine": "box",
-            "data_sha256": "d" * 64,
-            "created": f"2026-01-01T00:{self.clock // 60:02d}:{self.clock % 60:02d}.000000Z",
-        }
-        if kind == "accuracy":
-            fields["metrics"] = accuracy(0.9)
-        else:
-            fields |= {"conditions": HOT, "data_sha256": None}
-        return self.make(**(fields | changes))
-
-    def speed(self, value: float, half: float = 0.01, **changes: Any) -> Record:
-        ends = {"speedup": value, "speedup_low": value - half, "speedup_high": value + half}
-        metrics = ends | {"dense_seconds": 0.02, "compressed_seconds": 0.02 / value, "pairs": 60, "converged": True}
-        return self("latency", metrics=metrics, **changes)
-
-    def noise(self, floor: float, **changes: Any) -> Record:
-        return self("noise-floor", method="dense", metrics={"noise_floor": floor, "speedup": 1.0}, **changes)
-
-
-def accuracy(top1: float, dense: float = 0.94, parameters: int = 250, macs: int = 100) -> dict[str, Any]:
-    return {
-        "top1": top1,
-        "dense_top1": dense,
-        "parameters": parameters,
-        "nonzero_parameters": parameters,
-        "dense_parameters": 1000,
-        "macs": macs,
-        "dense_macs": 400,
-        "size_bytes_compressed": 4 * parameters,
-        "dense_size_bytes_compressed": 4000,
-    }
-
-
-@pytest.fixture(name="bench")
-def make_bench(install: Callable[..., Path], make_record: Make) -> Bench:
-    install(methods=METHODS)
-    return Bench(make_record)
-
-
-def keep(share: float) -> dict[str, Any]:
-    return {"keep": share, "note": "none"}
-
-
-def assemble(*records: Record) -> Leaderboard:
-    return leaderboard.assemble(records, {})
-
-
-def board(*records: Record) -> Board:
-    (found,) = assemble(*records).boards
-    return found
-
-
-def measured(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.state != "missing"]
-
-
-def row(*records: Record, method: str = "cuts") -> Row:
-    (found,) = [each for each in measured(board(*records).rows) if each.method == method]
-    return found
-
-
-def rank(found: Row) -> int | None:
-    return next(iter(found.speeds.values())).rank
-
+from tests.boards import (  # noqa: F401  a fixture
+    HOT,
+    LARGE,
+    STAND_IN,
+    TASK,
+    Bench,
+    accuracy,
+    assemble,
+    board,
+    keep,
+    make_bench,
+    measured,
+    rank,
+    row,
+)
 
 # ------------------------------------------------------------------------------------------------------- what counts
 
@@ -272,78 +175,7 @@ def test_a_control_with_a_verdict_comes_before_one_that_looks_harder_on_fewer_se
         ("lot, keep 0.5", "better"), ("lot, keep 0.25", "no verdict"), ("lot, keep 0.3", "no verdict")]  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------------------------- ranks
-
-
-def speeds(bench: Bench, *values: float, **changes: Any) -> list[Record]:
-    settings = [keep(round(0.1 + 0.1 * index, 1)) for index in range(len(values))]
-    records = [bench(hyperparameters=setting) for setting in settings]
-    return records + [bench.speed(v, hyperparameters=s, **changes) for v, s in zip(values, settings, strict=True)]
-
-
-def ranks(*records: Record) -> list[int | None]:
-    rows = [each for each in measured(board(*records).rows) if each.speeds]
-    return [rank(each) for each in sorted(rows, key=lambda each: str(each.hyperparameters["keep"]))]
-
-
-def test_rows_rank_by_their_whole_intervals(bench: Bench) -> None:
-    assert ranks(*speeds(bench, 2.0, 3.0, 2.01, 1.0)) == [2, 1, 2, 4]
-
-
-def test_a_lead_within_the_noise_floor_shares_the_rank(bench: Bench) -> None:
-    records = speeds(bench, 2.0, 2.05)
-    assert ranks(*records) == [2, 1]
-    assert ranks(*records, bench.noise(0.05)) == [1, 1]
-
-
-def test_the_noise_floor_is_that_of_the_same_machine_and_conditions(bench: Bench) -> None:
-    records = speeds(bench, 2.0, 2.05)
-    assert ranks(*records, bench.noise(0.05, machine="another")) == [2, 1]
-    assert ranks(*records, bench.noise(0.05, conditions=LARGE)) == [2, 1]
-
-
-def test_the_noise_floor_is_that_of_the_same_task_and_profile(bench: Bench) -> None:
-    records = speeds(bench, 2.0, 2.05)
-    assert ranks(*records, bench.noise(0.05, profile="smoke")) == [2, 1]
-
-
-def test_a_noise_floor_of_a_busy_machine_gives_way_to_an_older_quiet_one(bench: Bench) -> None:
-    records = speeds(bench, 2.0, 2.05)
-    assert ranks(*records, bench.noise(0.0), bench.noise(0.05, notes={"contended": True})) == [2, 1]
-    assert ranks(*records, bench.noise(0.05, notes={"contended": True})) == [1, 1]
-
-
-def test_a_row_is_judged_by_the_floor_of_its_own_run_else_by_the_largest_of_a_quiet_machine(bench: Bench) -> None:
-    records = speeds(bench, 2.0, 2.05)
-    quiet, loud = bench.noise(0.0, run="of another"), bench.noise(0.05, run="of a third")
-    assert ranks(*records, loud, quiet) == ranks(*records, quiet, loud) == [1, 1], "the luckiest does not count"
-    assert ranks(*records, bench.noise(0.0), quiet, loud) == [2, 1], "measured beside the rows"
-    later = speeds(bench, 2.0, 2.05, run="of another")
-    noisy = bench.speed(2.0, hyperparameters=keep(0.1))
-    assert ranks(*later, quiet, bench.noise(0.05)) == [2, 1]
-    assert ranks(*later, noisy, quiet, bench.noise(0.05)) == [1, 1], "of two rows the larger floor counts"
-
-
-def test_a_quantized_network_is_judged_by_a_floor_of_its_own(bench: Bench) -> None:
-    int8 = HOT | {"backend": "compile", "precision": "int8"}
-    floors = [bench.noise(0.01), bench.noise(0.2, conditions=int8)]
-    own = bench.speed(2.0, conditions=int8)
-    assert leaderboard.floors(floors).of(own) == 0.2
-    assert leaderboard.floors(floors[:1]).of(own) is None
-    host = setup_of(floors[0]).changed(backend="compile")
-    assert leaderboard.floors([bench.noise(0.01, conditions=HOT | {"backend": "compile"})]).of(own, [host]) == 0.01
-
-
-def test_contended_rows_stand_outside_the_ranking(bench: Bench) -> None:
-    slow, fast = keep(0.1), keep(0.2)
-    records = [bench(hyperparameters=slow), bench(hyperparameters=fast), bench.speed(2.0, hyperparameters=slow)]
-    assert ranks(*records, bench.speed(3.0, hyperparameters=fast, notes={"contended": True})) == [1, None]
-
-
-def test_an_uncontended_measurement_stands_before_a_newer_contended_one_of_another_seed(bench: Bench) -> None:
-    records = [bench(), bench(seed=1), bench.speed(2.0, seed=1), bench.speed(3.0, notes={"contended": True})]
-    (measurement,) = row(*records).speeds.values()
-    assert measurement.metric("speedup") == 2.0
+# --------------------------------------------------------------------------------------------------------------- boards
 
 
 def test_profiles_and_data_sets_are_boards_of_their_own(bench: Bench) -> None:

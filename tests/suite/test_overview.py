@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from suite import advice, charts, leaderboard, method_curves, overview, pages
-from tests.suite.test_leaderboard import TASK, Bench, accuracy, keep, make_bench  # noqa: F401  a fixture
+from tests.boards import TASK, Bench, accuracy, keep, make_bench  # noqa: F401  a fixture
 
 LOOKS = charts.looks({"cuts": "structured pruning"})
 OTHER = "vgg16-cifar10+width0.25"

@@ -6,7 +6,7 @@ from typing import Any
 
 from suite import charts
 from suite.winners import front, nearest, winners
-from tests.suite.test_leaderboard import Bench, accuracy, board, keep, make_bench  # noqa: F401  a fixture
+from tests.boards import Bench, accuracy, board, keep, make_bench  # noqa: F401  a fixture
 
 
 def test_the_front_leaves_out_what_another_row_beats_in_both(bench: Bench) -> None:
