@@ -202,7 +202,7 @@ def answer(step: Step, board: Board, looks: Looks) -> dict[str, Any]:
         "page": pages.page_name("method", row.method),
         "mark": pages.mark(row.method, board, looks),
         "setting": row.setting or "as it is",
-        "cell": row.cell[:16],
+        "cell": row.id,
         "control": step.is_control,
         "speedup": tables.times(step.speedup),
         "at_least": f"at least {tables.times(step.at_least)}{_within(step)}",

@@ -9,14 +9,12 @@ from typing import Any, TypeGuard
 from suite import locating, pages, plan, registry, setups, tables
 from suite.leaderboard import Board, Leaderboard
 from suite.pictures import pairs
-from suite.records import Record
+from suite.records import ID, Record
 from suite.rows import COSTS, QUALITY, Metric, Row
 from suite.setups import COMPILED, NOT_CONVERGED, Measurement, Setup, setup_of
 from suite.sources import spell
 from suite.tables import NOTHING
 
-#: Characters of a cell's key by which a page finds it; DESIGN's `cell.html#<id>`.
-ID = 16
 #: With more cells than this, they are spread over 256 shards instead of 16.
 FEW_CELLS = 400
 

@@ -134,7 +134,7 @@ def pareto(board: Board, axis: str, look: Looks, setup: Setup | None = None) -> 
         low, high = (measured.interval if measured else None) or (None, None)
         how = " (INT8, compiled, over eager dense)" if measured is not None and measured.over_eager else ""
         label = f"{_name(row)}: {_score(board, y.mean)} at {times(x)}{how}"
-        by_method[row.method].append(Point(x, y.mean, label, row.cell[:16], low, high, y.deviation))
+        by_method[row.method].append(Point(x, y.mean, label, row.id, low, high, y.deviation))
     if not any(name != plan.DENSE for name in by_method):
         return None
     ys = _window([p.y for points in by_method.values() for p in points], board)
@@ -191,7 +191,7 @@ def sweep(board: Board, look: Looks) -> Chart | None:
             continue
         others = {name: value for name, value in row.hyperparameters.items() if name != swept[row.method]}
         label = f"{_name(row)}: {_score(board, y.mean)}"
-        lines[row.method, canonical(others)].append(Point(x, y.mean, label, row.cell[:16], None, None, y.deviation))
+        lines[row.method, canonical(others)].append(Point(x, y.mean, label, row.id, None, None, y.deviation))
     series = [_series(name, sorted(points, key=lambda p: p.x), board, look, joined=True)
               for (name, _), points in sorted(lines.items()) if len(points) > 1]  # fmt: skip
     note = "Test split; zeros count as removed; a line joins rows that differ in one setting"
@@ -247,7 +247,7 @@ def _logged(row: Row) -> list[Point]:
         score = next((value for name, value in at.items() if name == "val" or name.startswith("val/")), None)
         if _plain(left) and _plain(score) and dense:
             label = f"{row.method}, step {at.get('step')}"
-            found.append(Point(1 - left / dense, score, label, row.cell[:16]))
+            found.append(Point(1 - left / dense, score, label, row.id))
     return found
 
 

@@ -15,7 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,6 @@ class Welcome:
     `host` tells machines apart and `gpu` their devices; neither gets into a record.
     """
 
-    suite: str
     machine: Machine
     origin: Provenance
     places: Places
@@ -120,7 +119,6 @@ class Answer:
     parcel: Parcel | None = None
     gallery: tuple[bytes, ...] = ()
     data_sha256: str | None = None
-    seconds: float = field(default=0.0, compare=False)
 
 
 @functools.cache
@@ -160,7 +158,6 @@ def describe(ask: Ask, dask_worker: Any = None) -> Welcome:
         except DeviceError as error:
             refusal = str(error)
     return Welcome(
-        suite=fingerprint(),
         machine=machine.identity(),
         origin=provenance(),
         places=Places(root, mounted if shares else own / "artifacts", own / "results"),
@@ -177,7 +174,6 @@ def describe(ask: Ask, dask_worker: Any = None) -> Welcome:
 
 def do(order: Order, *parcels: Parcel) -> Answer:
     """Do what an order says; only a fault of ours is raised."""
-    started = time.perf_counter()
     # A worker under a nanny is a daemon, which may start no processes. Ours end with it by themselves (child.py).
     multiprocessing.current_process().daemon = False
     try:
@@ -185,7 +181,7 @@ def do(order: Order, *parcels: Parcel) -> Answer:
         for parcel in parcels:
             unpack(parcel, order.places.artifacts)
         _await_models(order)
-        answer = _step(order, order.work) if order.work is not None else _row(order)
+        return _step(order, order.work) if order.work is not None else _row(order)
     except Refused as error:
         return Answer(refusal=str(error))
     except OSError as error:
@@ -194,7 +190,6 @@ def do(order: Order, *parcels: Parcel) -> Answer:
         return Answer(refusal=str(error), of_task=True)
     except (RecordError, ArtifactError) as error:
         return Answer(refusal=str(error))
-    return Answer(**{**vars(answer), "seconds": time.perf_counter() - started})
 
 
 class Call:

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.errors import RecordError, UsageError
-from suite.records import Record, decode
+from suite.records import ID, Record, decode
 from suite.setups import setup_of
 from suite.sources import spell
 
-#: Characters of a cell's key that name it: as many as its page shows.
-ID = 16
 FEWEST = 6
 HOW = "write CELL, CELL/KIND or CELL/KIND/name=value,... as the cell's page shows it, or FILE:LINE"
 _REFERENCE = re.compile(r"(?P<cell>[0-9a-f]+)(?:/(?P<kind>[a-z-]+))?(?:/(?P<conditions>.+))?")

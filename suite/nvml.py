@@ -34,10 +34,6 @@ class Gpu:
         """The clock of its multiprocessors now."""
         return int(self._ask("nvmlDeviceGetClockInfo", _SM))
 
-    def most_sm_mhz(self) -> int:
-        """The highest clock that it may run at."""
-        return int(self._ask("nvmlDeviceGetMaxClockInfo", _SM))
-
     def celsius(self) -> int:
         return int(self._ask("nvmlDeviceGetTemperature", _GPU_TEMPERATURE))
 

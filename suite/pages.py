@@ -185,7 +185,7 @@ def _row_data(line: Line, part: Section) -> dict[str, Any]:
     return {
         "task": row.task, "profile": row.profile, "method": row.method, "page": page_name("method", row.method),
         "family": row.family, "setting": row.setting, "hyperparameters": dict(row.hyperparameters),
-        "cell": row.cell[:16], "state": row.state, "badges": [list(badge) for badge in line.badges],
+        "cell": row.id, "state": row.state, "badges": [list(badge) for badge in line.badges],
         "reason": row.reason, "owed": list(row.owed), "data_sha256": row.data_sha256,
         "front": [row.key in keys for keys in part.fronts],
         "timed": [_timed_as(row, setup) for setup in part.board.setups],

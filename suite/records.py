@@ -99,6 +99,10 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
+#: Characters of a cell's key that name it where people meet it: addresses of pages, references, messages.
+ID = 16
+
+
 def cell_key(
     *, task: str, method: str, hyperparameters: dict[str, Any], seed: int, profile: str, protocol: int = PROTOCOL
 ) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from suite import plan, registry
 from suite.errors import SuiteError
 from suite.metrics import Metric as Metric
-from suite.records import Record, Scalar, canonical, sha256_of
+from suite.records import ID, Record, Scalar, canonical, sha256_of
 from suite.setups import STATES, Measurement, Setup, State, cost_beside, placed, setup_of
 from suite.sources import spell
 from suite.stats import student_t
@@ -158,6 +158,11 @@ class Row:
     def cell(self) -> str:
         """The cell that a row links to: its first seed that counts."""
         return next((each.cell for each in self.cells if each.state == self.state), self.cells[0].cell)
+
+    @property
+    def id(self) -> str:
+        """That cell as its page's address names it; DESIGN's `cell.html#<id>`."""
+        return self.cell[:ID]
 
     def mean(self, name: str) -> float | None:
         found = self.metrics.get(name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from suite import plan
 from suite.leaderboard import Board, Leaderboard
 from suite.pictures import pairs
+from suite.records import ID
 from suite.rows import Row
 
 #: Rows of one board on the page; the others' pictures are on their cells' pages.
@@ -16,10 +17,13 @@ MOST_ROWS = 40
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A row and its first seed's pictures: (original, reconstruction) as hashes, in the order of the test images."""
+    """A row and its first seed's pictures: (original, reconstruction) as hashes, in the order of the test images.
+
+    `id` is that seed's cell as its page's address names it.
+    """
 
     row: Row
-    cell: str
+    id: str
     pairs: tuple[tuple[str, str], ...]
 
 
@@ -48,5 +52,5 @@ def _reconstruction(row: Row, pictures: Set[str]) -> Reconstruction | None:
     for record in row.records:
         found = pairs(record.gallery, pictures)
         if found and row.state == "ok":
-            return Reconstruction(row, record.cell, tuple((original, restored) for original, restored in found))
+            return Reconstruction(row, record.cell[:ID], tuple((original, restored) for original, restored in found))
     return None

@@ -11,7 +11,7 @@ from suite import charts, comparison, prose, study_lines, tables
 from suite.charts import Chart, Point
 from suite.errors import SuiteError
 from suite.filled import Comparison, FilledFigure, FilledNumber, FilledSeries, FilledTarget, Found
-from suite.records import Record
+from suite.records import ID, Record
 from suite.setups import STATES, State
 from suite.side_by_side import decimal, difference_text, findings, reported_text, undecided
 from suite.studies import Line, Study, Unit
@@ -174,7 +174,7 @@ def _doubt(found: Found, unit: Unit, *, names_machine: bool) -> str:
 
 
 def _cell(found: Found | None, cells: Set[str]) -> str | None:
-    return next((key[:16] for key in found.cells if key in cells), None) if found is not None else None
+    return next((key[:ID] for key in found.cells if key in cells), None) if found is not None else None
 
 
 def _aim(filled: FilledTarget, cells: Set[str]) -> Aim:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from suite import cells, leaderboard, plan, registry, render
+from suite import cells, leaderboard, plan, records, registry, render
 from suite.history import Trained
 from suite.records import Record, encode
 
@@ -41,7 +41,7 @@ def pages_of(*records: Record, pictures: frozenset[str] = frozenset()) -> dict[s
 def test_a_cell_links_to_the_base_that_it_started_from(one: Make) -> None:
     base = one()
     child = one("from-scratch", {"base": "structured"}, base_cell=base.cell)
-    assert pages_of(base, child)[child.cell]["base"]["cell"] == base.cell[: cells.ID]
+    assert pages_of(base, child)[child.cell]["base"]["cell"] == base.cell[: records.ID]
     assert pages_of(base, child)[base.cell]["base"] is None
     # nothing to link to where nobody measured it here
     alone = pages_of(child)[child.cell]["base"]

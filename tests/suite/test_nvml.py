@@ -14,14 +14,13 @@ from suite.errors import Unsupported
 def test_answers_are_in_base_units_and_plain(fake_nvml: Any) -> None:
     library = fake_nvml(
         nvmlDeviceGetClockInfo=1755,
-        nvmlDeviceGetMaxClockInfo=1980,
         nvmlDeviceGetTemperature=61,
         nvmlDeviceGetCurrentClocksEventReasons=0x25,  # idle, power cap, too hot
         nvmlDeviceGetTotalEnergyConsumption=12_500,
         nvmlDeviceGetComputeRunningProcesses=lambda: [SimpleNamespace(pid=7, usedGpuMemory=2**20)],
     )
     with nvml.gpu(library=library) as gpu:
-        assert (gpu.sm_mhz(), gpu.most_sm_mhz(), gpu.celsius(), gpu.joules()) == (1755, 1980, 61, 12.5)
+        assert (gpu.sm_mhz(), gpu.celsius(), gpu.joules()) == (1755, 61, 12.5)
         assert gpu.slowed() == 0x24, "an idle GPU is not slowed"
         assert gpu.process_bytes(7) == 2**20
         with pytest.raises(Unsupported, match="memory of this process"):
