@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,11 +91,24 @@ def _build(architecture: Architecture) -> nn.Module:
     return model
 
 
+def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A network's parameters and buffers: contiguous, in the order of the state dict; what has two names once."""
+    state = model.state_dict()
+    return {name: state[name].detach().contiguous() for name, first in _first_names(state).items() if name == first}
+
+
 def weights_bytes(model: nn.Module) -> bytes:
-    """The saved form of a network's parameters and buffers: contiguous, on the CPU, in the order of the state dict."""
-    return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    )
+    """The saved form of `tensors_of` a network."""
+    return safetensors.torch.save({name: tensor.cpu() for name, tensor in tensors_of(model).items()})
+
+
+def _first_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Every name of a state dict, and the first under which the same tensor stands there."""
+    seen: dict[Hashable, str] = {}
+    return {
+        name: seen.setdefault((each.data_ptr(), each.shape, each.stride(), each.dtype), name) if each.numel() else name
+        for name, each in state.items()
+    }
 
 
 def save(model: nn.Module, folder: Path, architecture: Architecture, facts: Mapping[str, Any]) -> str:
@@ -148,7 +161,8 @@ def restore(description: Mapping[str, Any], tensors: dict[str, torch.Tensor]) ->
         tensors = {name.removeprefix(graphs.PREFIX): tensor for name, tensor in tensors.items()}
         return graphs.rebuild(description.get("graph", {}), tensors, architecture.layers, architecture.input_shape)
     model = rebuild(architecture)
-    model.load_state_dict(tensors)
+    aliases = {name: tensors[first] for name, first in _first_names(model.state_dict()).items() if first in tensors}
+    model.load_state_dict(aliases | tensors)
     return model
 
 

@@ -151,8 +151,7 @@ def _snippet(
 def _safetensors(
     model: nn.Module, shape: tuple[int, int, int], description: dict[str, Any]
 ) -> tuple[bytes, tuple[str, ...]]:
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    content = safetensors.torch.save(tensors, {METADATA: json.dumps(description, allow_nan=False)})
+    content = safetensors.torch.save(artifacts.tensors_of(model), {METADATA: json.dumps(description, allow_nan=False)})
     again = _read_model(content, "the file")
     with torch.inference_mode():
         images = artifacts.random_input(2, shape)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from suite.errors import ArtifactError, said
@@ -69,8 +71,48 @@ def resize(model: nn.Module, path: str, kind: str, attributes: Mapping[str, Any]
         resized = cls(**arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
         raise ArtifactError(f"layer {path!r} cannot be built with these shapes {said(error)}") from error
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, resized)
+    for each in next(names for names in _names(model) if path in names):
+        model.set_submodule(each, resized)
+
+
+def aliases(model: nn.Module) -> dict[tuple[str, ...], nn.Module]:
+    """The layers that have several names, such as `head` and `fc`, with a copy of each; for `rejoin`."""
+    return {names: copy.deepcopy(model.get_submodule(names[0])) for names in _names(model) if len(names) > 1}
+
+
+def rejoin(model: nn.Module, before: Mapping[tuple[str, ...], nn.Module]) -> None:
+    """Where a method has put another layer under one name of a layer that had several, put it under all, in place.
+
+    `before` are the `aliases` of the network that the method was given. Of two that differ from it, that of another
+    shape was put there: the values of the other may have been trained before.
+    """
+    for names, layer in before.items():
+        try:
+            found = {id(each): each for each in map(model.get_submodule, names)}.values()
+        except AttributeError:
+            continue  # a graph, or a network of the method's own
+        changed = [each for each in found if not _is_equal(each, layer)]
+        put = changed if len(changed) == 1 else [each for each in changed if _shapes(each) != _shapes(layer)]
+        if len(put) == 1:
+            for name in names:
+                model.set_submodule(name, put[0])
+
+
+def _names(model: nn.Module) -> list[tuple[str, ...]]:
+    """All names of each layer."""
+    found: dict[int, list[str]] = {}
+    for name, each in model.named_modules(remove_duplicate=False):
+        found.setdefault(id(each), []).append(name)
+    return [tuple(names) for names in found.values() if names[0]]
+
+
+def _is_equal(one: nn.Module, two: nn.Module) -> bool:
+    first, second = one.state_dict(), two.state_dict()
+    return _shapes(one) == _shapes(two) and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _shapes(layer: nn.Module) -> dict[str, torch.Size]:
+    return {name: each.shape for name, each in layer.state_dict().items()}
 
 
 def _is_possible(name: str, value: Any) -> bool:

@@ -24,6 +24,7 @@ from suite import (
     data,
     files,
     gallery,
+    layers,
     modelfiles,
     parts,
     pictures,
@@ -277,7 +278,10 @@ def compress(
         bench.objective.match.has_learned_beside(origin)
     # `base` is every method's, and the suite's business: only a method that declares it is told
     settings = {name: value for name, value in cell.hyperparameters.items() if name in declared}
+    aliases = layers.aliases(origin)
     model = registry.load(method)(origin, bench, **settings)
+    if isinstance(model, nn.Module):
+        layers.rejoin(model, aliases)
     if isinstance(model, GraphNetwork) and model.quantized_share == 0:
         raise Unsupported("no layer of this network has an INT8 kernel: nothing of it can be quantized")
     match = bench.objective.match
