@@ -101,13 +101,15 @@ def branch_alpha(
       channels removed, 11.8 % of VGG16's parameters left; 0.59 leaves its "35 % of the size".
     - `schedule`: alpha at level k, from k = 0: `step` 1 - `size` k; `exponential` exp(-`rate` k); `multiplicative`
       0.5^k; `time-based` 1 / (1 + 0.5 k); `cosine` (1 + cos(pi k / `levels`)) / 2; `jump` 1, 0.1, then exponential
-      with rate 0.5 (the paper's outlook). What would be below 0.05 is 0. `weekly-report-5` is what that report did:
-      exponential with 0.05 down to 0.4, then with 0.5 until 0.018, then 0.
+      with rate 0.5 (the paper's outlook, which names no rate). What would be below 0.05 is 0. `weekly-report-5` is
+      what that report did: exponential with 0.05 down to 0.4, then with 0.5 until 0.018, then 0 (its network at 0 went
+      on from the one of 0.05). Cosine is in no document, nor are the factors of multiplicative and time-based.
     - `total_epochs`: training above alpha = 0, in epochs of the full profile, divided equally among the levels, so
       that schedules compare at one total; a level that is left without a whole epoch is only evaluated.
     - `epochs`: where given, for each level instead (the paper: at most 35).
     - `lr`, `lr_schedule`: peak learning rate of each level (the paper: 0.001), and how it falls. `plateau`, the
-      paper's, divides it by ten when validation stagnates.
+      paper's, divides it by ten when the validation score stagnates; factor, patience and score are ours (Weekly report
+      5 watches the validation loss).
     - `restarts`, `restart_epochs`: the trainings at alpha = 0, one after the other: learning rates and epochs (the
       paper: 74 in all).
     - `merge`: before the trainings at alpha = 0 or, as the paper did, after them.

@@ -37,8 +37,8 @@ def from_scratch(
 
     Where we differ: Liu et al. double the epochs of CIFAR's budget B at most as we do, but count a training's cost in
     FLOPs per epoch, we in MACs of the layers that have weights: the same ratio. Of a sparse network the zeros stay
-    zeros (their section 5.3), at the places where the base left them; everything else is drawn anew from the cell's
-    seed, as when the dense network was built.
+    zeros (as in their unstructured experiments), at the places where the base left them; everything else is drawn anew
+    from the cell's seed, as when the dense network was built.
 
     - `base`: the compressed cell whose architecture is taken, `METHOD[:name=value,...]`; task, seed and profile are
       this cell's.

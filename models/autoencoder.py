@@ -95,12 +95,14 @@ def autoencoder(*, width: float = 1.0, bottleneck: int = 128, skip: bool = False
     """The autoencoder of model-pruning-paper, Table 2: 128x128x3 -> 16x16x128 -> 128x128x3 in 4,133.5 M MACs.
 
     Table 2 writes Conv11, Conv13 and the transposed convolutions as in x out: Conv11 halves 128 channels to 64, Conv13
-    is the head. BatchNorm and ReLU follow every layer but the head, which is linear and so the network's last layer:
-    with a sigmoid after it, it learned more slowly (a hundred steps on road scenes: 18.3 dB, linear 20.2).
+    is the head. Its caption puts BatchNorm and ReLU after each convolution, the last included, and says nothing of the
+    transposed ones. Here they follow every layer but the head, which is linear and so the network's last layer: with a
+    sigmoid after it, it learned more slowly (a hundred steps on road scenes: 18.3 dB, linear 20.2).
 
     - `width` scales every layer's channels but the head's three, `bottleneck` with them.
-    - `bottleneck`: channels of the code. 256 is the network of Weekly report 6 (section 2.2), 16x16x256, which encodes
-      3 * 128 * 128 numbers in 4/3 as many: Conv6 and the transposed convolution after it are wider.
+    - `bottleneck`: channels of the code. 256 gives that of Weekly report 6 (section 1), 16x16x256, which encodes
+      3 * 128 * 128 numbers in 4/3 as many. The report has no table of layers: that Conv6 and the transposed convolution
+      after it are the wider ones is our reading.
     - `skip` hands what each encoder level held before its pool to the decoder level of that size, concatenated as in
       U-Net (Ronneberger et al. 2015), rather than added: a sum would tie the channels of an encoder layer to those of
       a decoder layer, and neither could be pruned without the other. It takes 1,359 M more MACs.

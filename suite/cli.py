@@ -76,7 +76,7 @@ def _parser() -> Parser:
     add_cell_options(measured)
     study = command("study", _study, "run every cell of a paper's table or figure (--task, --method: some of them)")
     study.add_argument("name")
-    add_cell_options(study)
+    add_cell_options(study, of_study=True)
     study.add_argument("--bench", action="store_true", help="also measure the costs that its tables ask for")
     study.add_argument("--table", action="store_true", help="run nothing: print the paper's numbers beside ours")
     planned = command("plan", _plan, "which cells there are, which are owed, what they will cost")

@@ -6,7 +6,7 @@ import argparse
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from suite import plan, registry
 from suite.errors import DataError, UsageError
@@ -30,8 +30,14 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help)")
 
 
-def add_cell_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+#: What a study fixes: taken, so that it can be refused with a reason, but not offered.
+FIXED = ("--set", "--points", "--rows")
+
+
+def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False) -> None:
+    def add(name: str, *, help: str, **changes: Any) -> None:
+        parser.add_argument(name, help=argparse.SUPPRESS if of_study and name in FIXED else help, **changes)
+
     add("--task", action="append", default=[], metavar="T", help="repeatable; default: every task whose data is there")
     add("--method", action="append", default=[], metavar="M", help="repeatable; default: every method")
     add(
@@ -43,7 +49,8 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
     add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
-    add("--profile", default="full", help="smoke (seconds), quick (minutes on a CPU), full (the recipe that counts)")
+    profiles = "smoke (seconds), quick (minutes to two hours on a CPU), full (the recipe that counts)"
+    add("--profile", default="full", help=profiles)
     add("--device", default="cpu", help="cpu or cuda")
     add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
     add("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")

@@ -188,6 +188,7 @@ def entry(done: Comparison) -> dict[str, Any]:
                     {
                         "label": series.series.label,
                         "reported": [list(point) for point in series.series.reported],
+                        "resumed": [list(point) for point in series.series.resumed],
                         "measured": [list(point) for point in series.points],
                         "found": [asdict(found) for found in series.found],
                     }

@@ -205,7 +205,8 @@ def _drawing(filled: FilledFigure) -> Drawing:
     points = [point for each in series for point in each.points]
     chart = None
     if points:
-        most = max((restart for each in filled.series for restart in study_lines.restarts(each)), default=0)
+        most = max((restart for each in filled.series for restart in (
+            *study_lines.restarts(each), *(restart for restart, _ in each.series.resumed))), default=0)  # fmt: skip
         chart = Chart(
             key="study",
             title=figure.title,
@@ -221,7 +222,8 @@ def _drawing(filled: FilledFigure) -> Drawing:
 def _across(filled: FilledFigure, values: Sequence[float], most: int) -> charts.Axis:
     figure = filled.figure
     if most:
-        return study_lines.levels(figure.x_label, [x for each in filled.series for x, _ in each.points], most)
+        own = [x for each in filled.series for x, _ in (*each.points, *each.series.reported)]
+        return study_lines.levels(figure.x_label, own, most)
     axis = charts.plain_axis(*_labelled(figure.x_label, figure.x_unit), values)
     return study_lines.whole(axis) if figure.x_unit == "count" else axis
 
@@ -252,8 +254,10 @@ def _curves(filled: FilledFigure) -> Iterator[charts.Series]:
         told, name = f"{each.series.label} ({REPORTED})", _ours(each)
         said = [point(told, x, y) for x, y in each.series.reported if y is not None]
         whole = len(said) == len(each.series.reported)  # a line over a point without a number would invent one
-        if said:
-            yield charts.Series(told, colour, shape, True, tuple(said), joined=whole and len(said) > 1, dash=dash)
+        resumed = [point(told, 0.0, y, restart) for restart, y in each.series.resumed]
+        if said or resumed:
+            breaks = tuple(range(len(said), len(said) + len(resumed)))
+            yield charts.Series(told, colour, shape, True, (*said, *resumed), whole and len(said) > 1, dash, breaks)
         ours = [point(name, x, y, restart)
                 for (x, y), restart in zip(each.points, study_lines.restarts(each), strict=True)]  # fmt: skip
         if ours:

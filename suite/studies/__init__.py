@@ -119,6 +119,7 @@ class Series:
     """One curve of a figure.
 
     `reported` are the source's points (x, y); y is None where the figure shows a point whose number is printed nowhere.
+    `resumed` are its points (restart, y): trainings at the last level of a figure over ALPHA.
     Ours are either `points`, each with what answers it, or the curve that one record logged: `logged`, whose metric is
     y, over its value `x`. Where that is EPOCH, y is `val` or `train_loss` after each epoch of all its trainings.
     """
@@ -128,6 +129,7 @@ class Series:
     points: tuple[tuple[float, Quantity], ...] = ()
     logged: Quantity | None = None
     x: str = ""
+    resumed: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

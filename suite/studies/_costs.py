@@ -29,14 +29,15 @@ def beside(label: str, unit: Unit, numbers: tuple[Number, ...]) -> Line:
     return Line(label, unit, numbers, "lower", comparable=False)
 
 
-#: What sources write behind a number, in base units.
+#: What sources write before a number, and behind it in base units.
+ABOUT = "≈ "
 _UNITS = {"s": 1.0, "ms": 1e-3, "GB": 1e9, "MB": 1e6}
 
 
 def printed(text: str, by: Quantity) -> Number:
-    """A source's number in its own text, such as `0.0420 s`, which keeps its last zero."""
-    value, unit = text.split()
-    return Number(round(float(value) * _UNITS[unit], 9), by, f"{value}\u202f{unit}")
+    """A source's number in its own text, such as `≈ 0.0420 s`, which keeps its last zero; without a unit: seconds."""
+    value, _, unit = text.removeprefix(ABOUT).partition(" ")
+    return Number(round(float(value) * _UNITS[unit or "s"], 9), by, "\u202f".join(text.split()))
 
 
 def times(cell: Cell, device: str, original: str, pruned: str) -> tuple[Number, ...]:

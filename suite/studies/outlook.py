@@ -145,7 +145,7 @@ STUDY = Study(
         "one, of 2.22.",
         "The rates of branch-alpha were chosen for SGD. Adam takes 0.002 of them here, so the levels above zero and "
         "the first two restarts run at 2e-6 to 2e-5, which moves little. Where the generator is pruned the distance "
-        "stood at 10 to 16 after them, and the last eight epochs did the work; where the discriminator is, it stood "
+        "stood at 10 and 14 after them, and the last eight epochs did the work; where the discriminator is, it stood "
         "at 2.0 to 2.7 and ended at 3.0.",
         "The discriminator alone, by branches: its 3.01 is the distance after the last restart, though the network "
         "that was kept, timed and stored is the one before the first. Since then a discriminator keeps the generator "

@@ -57,7 +57,7 @@ def autoencoder_carla() -> Task:
 
 @register_task("autoencoder-carla+bottleneck256")
 def autoencoder_carla_bottleneck256() -> Task:
-    """The autoencoder that came first (Weekly report 6, section 2.2): its code is 16x16x256, larger than the image.
+    """The autoencoder that came first (Weekly report 6, section 1): its code is 16x16x256, larger than the image.
 
     65,536 numbers stand for 49,152, so it need not compress anything; the report's next network has half of them.
     """

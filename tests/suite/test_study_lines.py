@@ -27,9 +27,10 @@ CURVE: list[dict[str, Scalar]] = [
 def drawn(make_record: Callable[..., Record]) -> Callable[..., charts.Chart]:
     """`drawn(form=..., x=..., lines=..., field=value...)`: the chart of CURVE, over alpha unless told otherwise."""
 
-    def call(form: Any = "value", x: str = ALPHA, lines: int = 1, **changes: Any) -> charts.Chart:
+    def call(form: Any = "value", x: str = ALPHA, lines: int = 1, theirs: Any = None, **changes: Any) -> charts.Chart:
         asked = Quantity(TASK, METHOD, "val", form=form)
         series = tuple(Series(f"line {index}", logged=asked, x=x) for index in range(lines))
+        series += (theirs,) if theirs else ()
         figure = Figure("f", "alpha", "val", series, x_unit="number", y_unit="number", **changes)
         curve = [{"step": step, **point} for step, point in enumerate(CURVE)]
         record = make_record(task=TASK, method=METHOD, hyperparameters=comparison.cell(asked).hyperparameters,
@@ -71,6 +72,18 @@ def test_restarts_have_places_of_their_own_after_the_last_level(drawn: Callable[
     assert [text for _, text in chart.x.ticks][-2:] == ["R1", "R2"] and "R1, R2" in chart.note
     ticks = [charts.paper_x(chart, value) for value, _ in chart.x.ticks[-2:]]
     assert max(places[0][3], places[2][3]) < sum(ticks) / 2 < min(places[0][4], places[2][4])
+
+
+def test_the_sources_own_restarts_stand_there_too_and_no_line_leads_to_them(drawn: Callable[..., charts.Chart]) -> None:
+    theirs = Series("theirs", reported=((1.0, 0.92), (0.1, 0.92)), resumed=((1, 0.86), (3, 0.885)), x=ALPHA)
+    chart = drawn(theirs=theirs)
+    ours, line = chart.series
+    assert [(round(point.x, 9) > 0, point.y) for point in line.points] == [
+        (True, 0.92), (True, 0.92), (False, 0.86), (False, 0.885),
+    ]  # fmt: skip
+    assert line.joined and line.breaks == (2, 3)
+    assert [text for _, text in chart.x.ticks][-3:] == ["R1", "R2", "R3"], "one more than ours has"
+    assert line.points[2].x != next(point.x for point in ours.points if point.x < 0), "side by side"
 
 
 def test_steps_are_drawn_as_they_come(drawn: Callable[..., charts.Chart]) -> None:
