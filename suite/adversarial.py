@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -29,6 +30,19 @@ OTHER = {"generator": "discriminator", "discriminator": "generator"}
 OPPONENT = "opponent"
 #: How many of the networks that a method judges are kept with their opponents: more than it makes restarts.
 REMEMBERED = 32
+
+
+def in_and_out(task: Task) -> str:
+    """What the network of an adversarial task takes, its numbers written as those of pixels are, and what it gives."""
+    latent = int(task.options["latent"])
+    drawn = f"a latent vector of {latent} numbers, drawn from 0 to 255 as pixels are written"
+    made = "pictures from -1 to 1"
+    return {
+        "generator": f"an input is {drawn}; outputs are {made}",
+        "discriminator": "an input is a picture; outputs are logits, above 0 where it is taken for a real one",
+        "both": f"an input is {drawn}, with the {math.prod(IMAGE):,} pixels of a picture behind it; outputs are {made} "
+        "with the logit of the other picture as a fourth plane",
+    }[str(task.options["part"])]
 
 
 class Match:

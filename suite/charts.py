@@ -200,10 +200,11 @@ def sweep(board: Board, look: Looks) -> Chart | None:
 
 def steps(board: Board, look: Looks) -> Chart | None:
     """What methods logged on their way: validation score over the share of parameters removed, one run a method."""
+    sign = 1 if board.headline.higher_is_better else -1  # of a loss, the score is minus it
     longest: dict[str, tuple[Row, list[Point]]] = {}
     for row in board.rows:
         if row.state == "ok" and row.records:
-            points = _logged(row)
+            points = _logged(row, sign)
             if len(points) > max(1, len(longest[row.method][1]) if row.method in longest else 1):
                 longest[row.method] = (row, points)
     series = [_series(name, points, board, look, joined=True) for name, (_, points) in longest.items()]
@@ -217,9 +218,7 @@ def _curves(key: str, title: str, note: str, series: list[Series], board: Board)
     reference = board.dense.get(board.headline.name) if key == "sweep" else None
     values = [p.y for p in points] + ([reference] if reference is not None else [])
     x = _linear_axis("parameters removed, %", [0.0, *(p.x for p in points)], 100, pad=0.02)
-    y = _quality_axis(values, board)
-    if key == "steps" and not board.headline.higher_is_better:  # a validation score is the loss with its sign changed
-        y = _linear_axis(f"score on validation data: minus the {board.headline.label.lower()}", values, 1, pad=0.06)
+    y = _quality_axis(values, board, " on validation data" if key == "steps" else "")
     return Chart(key, title, note, x, y, tuple(series), (), reference)
 
 
@@ -238,8 +237,8 @@ def _swept(rows: Sequence[Row]) -> str | None:
     return max(values, key=lambda name: len(values[name]), default=None)
 
 
-def _logged(row: Row) -> list[Point]:
-    """The curve of the row's first seed as points, where it logged parameters and a validation score."""
+def _logged(row: Row, sign: int) -> list[Point]:
+    """The curve of the row's first seed as points, where it logged parameters and a validation score, times `sign`."""
     record, found = row.records[0], []
     dense = record.metrics.get("dense_parameters")
     for at in record.curve:
@@ -247,7 +246,7 @@ def _logged(row: Row) -> list[Point]:
         score = next((value for name, value in at.items() if name == "val" or name.startswith("val/")), None)
         if _plain(left) and _plain(score) and dense:
             label = f"{row.method}, step {at.get('step')}"
-            found.append(Point(1 - left / dense, score, label, row.id))
+            found.append(Point(1 - left / dense, sign * score, label, row.id))
     return found
 
 
@@ -282,9 +281,9 @@ def _window(values: Sequence[float], board: Board) -> Axis:
     return _quality_axis(values, board)
 
 
-def _quality_axis(values: Sequence[float], board: Board) -> Axis:
+def _quality_axis(values: Sequence[float], board: Board, on: str = "") -> Axis:
     unit = UNITS.get(board.headline.kind, "")
-    label = f"{board.headline.label}, {unit}" if unit else board.headline.label
+    label = f"{board.headline.label}{on}, {unit}" if unit else f"{board.headline.label}{on}"
     if not board.headline.higher_is_better:
         label += " (lower is better: it falls upwards)"
     axis = _linear_axis(label, values, 100 if board.headline.kind == "percent" else 1, pad=0.06)

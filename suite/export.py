@@ -21,10 +21,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from suite import artifacts, backends, handover, modelfiles  # artifacts registers the operators of quantized programs
+from suite import adversarial, artifacts, backends, handover, modelfiles, registry  # artifacts registers operators
 from suite.errors import ArtifactError, SuiteError, Unsupported, said
 from suite.plan import Cell
 from suite.records import write_atomically
+from suite.tasks import Task
 
 #: Where an installation keeps the hashes of the pt2 files that it wrote, in its artifacts folder.
 INDEX = "exported-pt2.json"
@@ -86,7 +87,7 @@ def export(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
         digest,
         len(content),
         "int8" if backends.int8_layers(model) else "fp32",
-        (*checks, _inputs_said(normalisation)),
+        (*checks, _inputs_said(normalisation), *_said_of(registry.task(cell.task))),
         _snippet(kind, path.resolve(), (root / INDEX).resolve(), shape, normalisation),
         normalisation,
     )
@@ -115,6 +116,11 @@ def _inputs_said(normalisation: Mapping[str, Sequence[float]] | None) -> str:
     few, more = 4, ", ..." if len(normalisation["mean"]) > 4 else ""
     mean, std = (", ".join(f"{value:.6g}" for value in normalisation[name][:few]) + more for name in ("mean", "std"))
     return f"takes (pixel - mean) / std of pixels from 0 to 255, channels first: mean {mean}; std {std}"
+
+
+def _said_of(task: Task) -> tuple[str, ...]:
+    """What pixels and outputs are, where that does not go without saying."""
+    return (adversarial.in_and_out(task),) if task.objective == "generation" else ()
 
 
 def _scaled(library: str, size: str, normalisation: Mapping[str, Sequence[float]]) -> str:

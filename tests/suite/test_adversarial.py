@@ -11,7 +11,19 @@ import pytest
 import torch
 from torch import fx, nn
 
-from suite import artifacts, complexity, data, datafiles, invocation, modelfiles, plan, registry, run, taskfiles
+from suite import (
+    adversarial,
+    artifacts,
+    complexity,
+    data,
+    datafiles,
+    invocation,
+    modelfiles,
+    plan,
+    registry,
+    run,
+    taskfiles,
+)
 from suite.adversarial import METRIC, OPPONENT
 from suite.data import Dataset
 from suite.errors import Unsupported
@@ -49,6 +61,21 @@ def teach(model: nn.Module, found: Prepared, **more: Any) -> Any:
 
 def score(model: nn.Module, found: Prepared) -> float:
     return evaluate(model, found.dataset, found.dataset.test, found.objective)[METRIC]
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (
+            "generator",
+            "an input is a latent vector of 100 numbers, drawn from 0 to 255 as pixels are written; outputs are",
+        ),
+        ("discriminator", "an input is a picture; outputs are logits"),
+        ("both", "with the 3,072 pixels of a picture behind it; outputs are pictures from -1 to 1 with the logit"),
+    ],
+)
+def test_what_goes_in_and_comes_out_is_told(part: str, said: str) -> None:
+    assert said in adversarial.in_and_out(ready(part).task)
 
 
 def test_training_brings_generated_digits_nearer_to_real_ones() -> None:
