@@ -146,11 +146,11 @@ STUDY = Study(
         "The rates of branch-alpha were chosen for SGD. Adam takes 0.002 of them here, so the levels above zero and "
         "the first two restarts run at 2e-6 to 2e-5, which moves little. Where the generator is pruned the distance "
         "stood at 10 and 14 after them, and the last eight epochs did the work; where the discriminator is, it stood "
-        "at 2.0 to 2.7 and ended at 3.0.",
-        "The discriminator alone, by branches: its 3.01 is the distance after the last restart, though the network "
-        "that was kept, timed and stored is the one before the first. Since then a discriminator keeps the generator "
-        "that learned beside it, and one that nobody has learned from is judged by an untrained generator; that cell "
-        "is to be run again.",
+        "at 2.0 after the first, and rose to 2.7 and 3.0.",
+        "The discriminator alone, by branches, is kept as it was after the first restart, together with the generator "
+        "that learned beside it (2.05 on validation data). One that nobody has learned from is judged by an untrained "
+        "generator, at 19.0. An earlier record of this cell has 3.01, which was the last restart's and not that "
+        "network's.",
         "With skip connections details can take the way around the bottleneck, and pruning makes that way narrower "
         "too: a possible reason for the larger loss in proportion, not a tested one.",
     ),
