@@ -34,7 +34,7 @@ SECONDS_TO_CONNECT = 15.0
 SECONDS_BETWEEN_LOOKS = 1.0
 #: How many workers may die under one cell or row before that counts as its own fault.
 TRIES = 3
-INSTALL = "pip install 'prunemark[dask]'"
+INSTALL = "pip install -e '.[dask]' in the checkout"
 
 
 @dataclass(eq=False)

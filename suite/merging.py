@@ -19,7 +19,8 @@ from suite.records import Problem, Record, encode, read_lines, read_results, rec
 def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]:
     """Copy the records of other results folders in, exact duplicates left out; files that exist are never changed.
 
-    Returns how many records came in, how many were there already, and the bad lines, which stay outside.
+    Returns how many records came in, how many were there already, and the bad lines, which stay outside. UsageError
+    where the sources hold none of all three.
     """
     for source in sources:
         if not source.is_dir():
@@ -44,6 +45,8 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]
                 _write_merged(fresh, into, names)
                 new += len(fresh)
             _merge_machines(source / "machines", into / "machines")
+    if not (new or duplicates or problems or any((source / "machines").is_dir() for source in sources)):
+        raise UsageError(f"no records in {', '.join(map(str, sources))}: name results folders, as --results of run")
     return new, duplicates, problems
 
 

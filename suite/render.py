@@ -42,7 +42,7 @@ from suite import (
 from suite.errors import RecordError, remedy
 from suite.leaderboard import Leaderboard
 from suite.machine import read_description
-from suite.records import Problem, Record, read_results
+from suite.records import Problem, Record, read_results, record_files
 from suite.setups import STATES, setup_of
 from suite.sources import spell
 from suite.studies import SOURCES, studies
@@ -71,10 +71,13 @@ def build(results: Path, out: Path, *, warn: Warn = log.warning) -> Path:
     """Write the leaderboard of a results folder into `out`; returns the path of its index.html.
 
     Lines that are no records are skipped and told to `warn`. RecordError where there is no results folder or `out`
-    cannot be written; the site that was there before is then untouched. Foreign files in `out` are left alone.
+    cannot be written, holds records, or has files of the same names that no build put there; what was there before is
+    then untouched. Other files in `out` are left alone.
     """
     if not results.is_dir():
         raise RecordError(f"no such results folder: {results} (python -m suite run makes one)")
+    if any(record_files(out)):
+        raise RecordError(f"{out} holds records: a site is a folder of its own, name another with --out")
     with uncollected.off():  # millions of objects and no cycles
         return _build(results, out, warn)
 
@@ -279,9 +282,14 @@ def _write(path: Path, text: str) -> None:
 def _move(beside: Path, out: Path) -> None:
     """Rename every file into place, index.html last, then delete what only the build before had."""
     names = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
+    is_first = not os.path.lexists(out / MANIFEST)
+    if is_first and (strange := next((each for each in names if os.path.lexists(out / each)), None)):
+        raise RecordError(f"{out / strange} was put there by no build: name a folder of its own with --out")
     stale = set(_manifest(out)) - set(names)
     _write(beside / MANIFEST, json.dumps({"files": names}, indent=0) + "\n")
-    for name in (*(each for each in names if each != "index.html"), MANIFEST, "index.html"):
+    pages = [each for each in names if each != "index.html"]
+    # a first build that is cut off must be known as one; a later one must not forget what the one before had
+    for name in (*([MANIFEST, *pages] if is_first else [*pages, MANIFEST]), "index.html"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(beside / name, out / name)
     for name in stale:

@@ -24,7 +24,7 @@ from suite.execute import Session
 from suite.plan import Cell
 from suite.progress import Progress
 
-pytest.importorskip("distributed", reason="Dask is not installed: pip install 'prunemark[dask]'")
+pytest.importorskip("distributed", reason="Dask is not installed: pip install -e '.[dask]'")
 from suite import dask_cluster, dask_worker, invocation  # after the skip: what follows needs no Dask to be imported
 
 #: Seconds; on an idle machine everything waited for here takes a few.

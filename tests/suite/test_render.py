@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -107,6 +108,37 @@ def test_an_absent_results_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such results folder"):
         render.build(tmp_path / "nothing", tmp_path / "site")
     assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_of_records_and_one_with_pages_of_others_are_refused(write: Write, one: Make, tmp_path: Path) -> None:
+    results = write(one())
+    with pytest.raises(RecordError, match="results holds records: a site is a folder of its own, name another"):
+        render.build(results, results)
+    mine = tmp_path / "mine" / "style.css"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(RecordError, match=r"mine/style\.css was put there by no build: name a folder of its own"):
+        render.build(results, mine.parent)
+    assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
+    assert not (results / "index.html").exists()
+
+
+def test_a_first_build_that_was_cut_off_is_known_as_one(
+    write: Write, one: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, replace, moved = write(one()), os.replace, []
+
+    def cut_off(source: Path, to: Path) -> None:
+        if len(moved) == 3:
+            raise OSError(28, "No space left on device")
+        moved.append(to)
+        replace(source, to)
+
+    monkeypatch.setattr(render.os, "replace", cut_off)
+    with pytest.raises(RecordError, match="No space left"):
+        render.build(results, tmp_path / "site")
+    monkeypatch.undo()
+    assert render.build(results, tmp_path / "site").is_file()
 
 
 def test_an_empty_results_folder_says_which_command_to_run(tmp_path: Path) -> None:
