@@ -76,6 +76,12 @@ def test_merge_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
         merging.merge([tmp_path / "nowhere"], tmp_path / "into")
 
 
+def test_merge_refuses_folders_that_hold_nothing_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "models" / "vgg16-digits").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"no records in .*models: name results folders, as --results of run"):
+        merging.merge([tmp_path / "models"], tmp_path / "into")
+
+
 def test_merge_brings_the_pictures_that_records_name_and_no_others(make_record: Make, tmp_path: Path) -> None:
     named, unnamed, large = b"RIFF one", b"RIFF two", b"x" * (pictures.MOST_BYTES + 1)
     digests = {name: hashlib.sha256(name).hexdigest() for name in (named, unnamed, large)}
