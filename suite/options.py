@@ -49,7 +49,7 @@ def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False)
     )
     add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
     add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
-    profiles = "smoke (seconds), quick (minutes to two hours on a CPU), full (the recipe that counts)"
+    profiles = "smoke (seconds), quick (minutes to a few hours on a CPU), full (the recipe that counts)"
     add("--profile", default="full", help=profiles)
     add("--device", default="cpu", help="cpu or cuda")
     add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
