@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite import clock, footprint, machine, plan, registry
+from suite import clock, footprint, machine, pictures, plan, registry
 from suite.footprint import Footprint
 from suite.records import Problem, Record, canonical, now, read_lines, record_files
 
@@ -63,6 +63,8 @@ def check(results: Path) -> Report:
     for each in CHECKS:
         found = [Problem(entry.path, entry.line, reason, each.name) for entry, reason in each.find(entries)]
         (warnings if each.warning else errors).extend(found)
+    errors += [Problem(entry.path, entry.line, reason, pictures.CHECK)
+               for entry, reason in _lost_pictures(entries, results / pictures.FOLDER)]  # fmt: skip
     warnings += [Problem(entry.path, entry.line, reason, "unknown-machine")
                  for entry, reason in _unknown_machines(entries, known)]  # fmt: skip
     bad = {(each.path, each.line) for each in errors}
@@ -192,6 +194,15 @@ def _networks(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Footprint, Foot
         yield entry, own, dense.get(dense_key(entry, own))
 
 
+def _lost_pictures(entries: Sequence[Entry], folder: Path) -> Found:
+    named = {digest for entry in entries for digest in entry.record.gallery}
+    lost = {digest for digest in named if pictures.read(digest, folder) is None}
+    for entry in entries if lost else ():
+        own = [digest for digest in entry.record.gallery if digest in lost]
+        if own:
+            yield entry, pictures.lacking(own, folder)
+
+
 # ------------------------------------------------------------------------------------------------------------ warnings
 
 
@@ -285,13 +296,14 @@ OTHERS = (
     ("record", "a line is a record: its types, texts, names and times", False),
     ("cell-key", "the cell's key is that of task, method, hyperparameters, seed and profile", False),
     ("machine-file", "a file of machines/ describes the machine of its name", False),
+    (pictures.CHECK, "the pictures that a record names are in gallery/", False),
     ("unknown-machine", "the machine of a record is described in machines/", True),
 )
 
 
 def listed() -> Iterator[str]:
     """Every check's name, how serious it is, and what it wants, as lines."""
-    rows = [*OTHERS[:3], *((each.name, each.about, each.warning) for each in CHECKS), OTHERS[3]]
+    rows = sorted([*OTHERS, *((each.name, each.about, each.warning) for each in CHECKS)], key=lambda row: row[2])
     width = max(len(name) for name, _, _ in rows)
     for name, about, warning in rows:
         yield f"{name:{width}}  {'warning' if warning else 'error':7}  {about}"

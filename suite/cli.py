@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import plan, records, registry
+from suite import records, registry
 from suite.errors import SuiteError, UsageError, remedy
 from suite.options import (
     RESULTS,
@@ -21,10 +22,11 @@ from suite.options import (
     positive,
     require_folder,
     require_study,
+    say_unusable,
     session_of,
 )
 from suite.plan import Cell
-from suite.progress import Progress, duration
+from suite.progress import Progress
 
 if TYPE_CHECKING:
     from suite.execute import Outcome
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 usage. What a user can mend is one line."""
+    _open_what_is_closed()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # where it is not UTF-8, "?" stands for what it lacks
+    options = None
     try:
         options = _parser().parse_args(arguments)
         code: int = options.command(options)
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"prunemark: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("prunemark: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(f"prunemark: interrupted; {_what_is_left(options)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,6 +57,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"prunemark: {where}{error.strerror or error}; {remedy(error)}", file=sys.stderr)
         return 1
+
+
+def _open_what_is_closed() -> None:
+    """Lead standard streams that are closed (`>&-`) nowhere, or the next files to be opened take their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        os.set_inheritable(nowhere, True)  # as the others are, for the processes that work
+        setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
+
+
+def _what_is_left(options: argparse.Namespace | None) -> str:
+    """What a command that was interrupted leaves behind."""
+    if options is None or options.command not in (_run, _bench, _study, _merge):
+        return "nothing is kept, the same command begins anew"
+    if options.command is not _merge and options.force:
+        return "what was finished is kept; --force would begin anew, without it the command goes on from there"
+    return "what was finished is kept, the same command goes on from there"
 
 
 def _parser() -> Parser:
@@ -171,9 +195,10 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
     outcome: Outcome
     for outcome in outcomes:
         record = outcome.record
+        fine = record.status in ("ok", "unsupported")
         skipped += outcome.skipped
-        measured += not outcome.skipped
-        if record.status not in ("ok", "unsupported"):
+        measured += fine and not outcome.skipped
+        if not fine:
             failed += 1
             named = " ".join([f"{record.task}/{record.method}", *listing.settings(record, cells)])
             print(f"prunemark: {named}: {listing.failure(record)}", file=sys.stderr)
@@ -188,64 +213,30 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from suite import conditions, cost, execute, invocation, machine, modelfiles
+    from suite import conditions, forecast, modelfiles
 
     rows = conditions.standard_rows(options.device, options.rows)
     require_folder(options.results)
-    root = options.artifacts or modelfiles.default_root()
     wanted = _studies_named(options)
     if wanted:
         asked, costly = wanted
     else:
         asked = cells_of(argparse.Namespace(**{**vars(options), "task": options.task or list(registry.tasks())}))
-        costly = {rows: list(asked)}
-    found, _ = records.read_results(options.results)
-    standing = plan.standing(found)
-    tried = [record for record in found if record.kind == "accuracy"]
-    known = {record.cell for record in tried}
-    ended = {record.cell: record.status for record in tried if record.status != "ok" and plan.is_fresh(record)}
-    missing = [cell for cell in asked if (cell.key, "accuracy", options.device) not in standing]
-    # as a run does it: the bases whose models are not stored come first, each once
-    owed = plan.with_bases(missing, lambda base: invocation.newest_model(base, root) is None)
-    keys, named = {cell.key for cell in owed}, {cell.key for cell in asked}
-    cells = plan.with_bases(asked, lambda base: base.key in keys)
-    trained, macs = cost.trained(cells, root), cost.stated(standing.values())
-    listed: list[dict[str, Any]] = []
-    for cell in owed if options.missing else cells:
-        stands = (cell.key, "accuracy", options.device) in standing  # and only its model is not stored here
-        other = ended.get(cell.key) or ("stale" if cell.key in known else "owed")
-        state = "fresh" if cell.key not in keys else "again" if stands else other
-        alone = trained | {cell.dense.key} - {cell.key}  # the dense model is counted once, in the total
-        seconds = 0.0 if state == "fresh" else cost.estimate_seconds([cell], options.device, alone, macs)
-        listed.append({"state": state, "cell": cell.key, "arguments": cell.arguments, "seconds": round(seconds),
-                       "base": cell.key not in named})  # fmt: skip
-    training = cost.estimate_seconds(owed, options.device, trained, macs)
-    kinds = conditions.kinds(options.device, options.kind or ())
-    timed = [job for some, them in costly.items() for job in execute.jobs(them, some, root, kinds)]
-    timed = list({(job.cell.key, job.row, job.kind): job for job in timed}.values())
-    jobs, _ = execute.owed(timed, found, machine.identity().slug, options.device)
-    measuring = cost.benchmark_seconds(jobs, options.device, macs)
-    if options.json:
-        total = {
-            "owed": len(owed),
-            "seconds": round(training),
-            "rows_owed": len(jobs),
-            "rows_seconds": round(measuring),
-        }
-        print(json.dumps({"cells": listed, **total, "device": options.device}))
-        return 0
-    for row in listed:
-        why = "  (others start from it)" if row["base"] else ""
-        print(f"{row['state']:11} {duration(row['seconds']):>10}  {row['arguments']}{why}")
-    bases = sum(cell.key not in named for cell in owed)
-    more = f", {bases} of them for others to start from" if bases else ""
-    where = "this CPU" if options.device == "cpu" else "a GPU like an H100, by a round guess"
-    print(f"{len(owed)} of {len(cells)} cells owed{more}: at most {duration(training)} of training on {where}")
-    print(f"{len(jobs)} benchmark rows owed on this machine: about {duration(measuring)}")
+        costly = {rows: asked}
+    owed = forecast.forecast(
+        asked,
+        costly,
+        records.read_results(options.results)[0],
+        options.artifacts or modelfiles.default_root(),
+        options.device,
+        kinds=options.kind or (),
+        missing=options.missing,
+    )
+    print(json.dumps(owed.entry()) if options.json else "\n".join(owed.text()))
     return 0
 
 
-def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[Any, list[Cell]]] | None:
+def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], Mapping[Any, Sequence[Cell]]] | None:
     """The cells of the studies that are asked for, and those of them with benchmark rows, by their rows."""
     if not options.study:
         return None
@@ -256,18 +247,14 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], dict[An
     known = studies()
     names = list(known) if "all" in options.study else options.study
     chosen = [registry.lookup("study", name, known, listing="python -m suite list studies") for name in names]
-    cells: dict[str, Cell] = {}
-    for study in chosen:
-        every = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)
-        cells.update((cell.key, cell) for cell in every)
-    ordered = sorted(cells.values(), key=lambda cell: cell.method != plan.DENSE)
-    ordered = list(study_plan.only(ordered, tasks=options.task, methods=options.method))
-    costly: dict[Any, dict[str, Cell]] = {}
-    for study in chosen:
-        asked = study_plan.cost_rows(study, options.device, profile=options.profile, among=ordered)
-        for rows, timed in asked.items():
-            costly.setdefault(rows, {}).update((cell.key, cell) for cell in timed)
-    return ordered, {rows: list(timed.values()) for rows, timed in costly.items()}
+    return study_plan.together(
+        chosen,
+        seeds=options.seed or [0],
+        profile=options.profile,
+        device=options.device,
+        tasks=options.task,
+        methods=options.method,
+    )
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -315,6 +302,7 @@ def _check(options: argparse.Namespace) -> int:
         print("\n".join(checks.listed()))
         return 0
     require_folder(options.results, there=True, option="")
+    say_unusable()
     report = checks.check(options.results)
     if not (report.valid or report.errors or report.warnings):
         raise UsageError(f"no records in {options.results}: name the folder that has one for each machine")
@@ -327,16 +315,17 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from suite import machine, merging
+    from suite import machine, merging, pictures
 
     for folder in options.sources:
         require_folder(folder, option="")
     require_folder(options.into, option=" (--into)")
     new, known, problems = merging.merge(options.sources, options.into)
     problems += [problem for source in options.sources for problem in machine.damaged(source)]
+    bad = [problem for problem in problems if problem.check != pictures.CHECK]
     for problem in problems:
-        print(f"prunemark: left out: {problem}", file=sys.stderr)
-    print(f"{new} records added to {options.into}, {known} were there already, {len(problems)} bad ones left out")
+        print(f"prunemark: {'left out: ' if problem in bad else ''}{problem}", file=sys.stderr)
+    print(f"{new} records added to {options.into}, {known} were there already, {len(bad)} bad ones left out")
     return 1 if problems else 0
 
 
@@ -344,6 +333,7 @@ def _site(options: argparse.Namespace) -> int:
     from suite import render
 
     require_folder(options.results, there=True)
+    say_unusable()
     print(render.build(options.results, options.out))
     return 0
 

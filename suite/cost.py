@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from suite import conditions, invocation, machine, plan, registry
 from suite.errors import SuiteError, TaskError, said
 from suite.plan import Cell
+from suite.progress import duration
 from suite.records import Record
 from suite.tasks import Recipe
 
@@ -25,6 +26,11 @@ MACS_PER_GPU = 30e12
 NOTHING: Mapping[str, int] = MappingProxyType({})
 #: Training images, where the data set need not be there to plan.
 TRAINING_IMAGES = {"cifar10": 47_500, "cifar100": 47_500, "digits": 1_259, "carla": 721, "roadscenes": 720}
+#: Of the same: validation images, which are looked at after each epoch, and test images, which are once.
+EVALUATION_IMAGES = {"cifar10": (2_500, 10_000), "cifar100": (2_500, 10_000), "digits": (179, 359),
+                     "carla": (58, 249), "roadscenes": (80, 160)}  # fmt: skip
+#: What a cell takes beside its network's passes: a process, libraries, files; at smoke there is little else.
+SECONDS_PER_CELL = 7.0
 
 
 def dense_macs(task: str, known: Mapping[str, int] = NOTHING) -> int:
@@ -57,6 +63,11 @@ def stated(found: Iterable[Record]) -> dict[str, int]:
         for record in ok
         if (macs := record.metrics.get("dense_macs")) is not None and plan.is_fresh(record)
     }
+
+
+def is_stated(cells: Iterable[Cell], known: Mapping[str, int]) -> bool:
+    """Can the MACs of these cells be told from the `known` alone, without torch?"""
+    return all(cell.task in known and registry.task(cell.task).objective != "generation" for cell in cells)
 
 
 def step_macs(task: str, known: Mapping[str, int] = NOTHING) -> int:
@@ -96,17 +107,35 @@ def method_epochs(hyperparameters: Mapping[str, Any]) -> float:
 
 def training_macs(cell: Cell, known: Mapping[str, int] = NOTHING) -> float:
     """About how many MACs a cell trains with, its dense model not counted (dense cells: that alone)."""
+    return float(step_macs(cell.task, known)) * _images(cell)[0] * _epochs(cell)
+
+
+def evaluation_macs(cell: Cell, known: Mapping[str, int] = NOTHING) -> float:
+    """About how many MACs it takes to judge a cell's network: on validation data after each epoch and once more, and on
+    the test split.
+    """
+    _, validation, test = _images(cell)
+    return float(dense_macs(cell.task, known)) * (validation * (_epochs(cell) + 1) + test)
+
+
+def _epochs(cell: Cell) -> float:
+    """Of the dense network for a dense cell, of fine-tuning for another."""
+    recipe = registry.task(cell.task).recipes[cell.profile]
+    if cell.method == plan.DENSE or "budget" in cell.hyperparameters:  # the dense recipe's; B: at most its MACs
+        return float(recipe.epochs)
+    return method_epochs(cell.hyperparameters) * recipe.finetune_share
+
+
+def _images(cell: Cell) -> tuple[int, int, int]:
+    """How many images a cell trains with, and how many validation and test images it is judged by."""
     task = registry.task(cell.task)
     recipe: Recipe = task.recipes[cell.profile]
-    epochs = float(recipe.epochs)
-    if "budget" in cell.hyperparameters:  # the dense recipe's epochs, on a smaller network; B: at most its MACs
-        pass
-    elif cell.method != plan.DENSE:
-        epochs = method_epochs(cell.hyperparameters) * recipe.finetune_share
     part = registry.outside("data", task.data)
     stated = part.arguments.get("images") if part is not None else None
-    images = recipe.train_images or stated or TRAINING_IMAGES.get(task.data, 50_000)
-    return float(step_macs(cell.task, known)) * images * epochs
+    training = stated or TRAINING_IMAGES.get(task.data, 50_000)
+    validation, test = EVALUATION_IMAGES.get(task.data, (training // 10, training // 5))
+    few = recipe.eval_images
+    return recipe.train_images or training, min(validation, few or validation), min(test, few or test)
 
 
 def trained(cells: Iterable[Cell], artifacts: Path) -> frozenset[str]:
@@ -122,12 +151,36 @@ def estimate_seconds(
 
     `known` are MACs of dense networks by task; torch counts what is not there.
     """
-    wanted = {}
-    for cell in cells:
-        for each in (cell, cell.dense):
-            if each.key not in have:
-                wanted[each.key] = each
-    return sum(training_macs(cell, known) for cell in wanted.values()) / training_rate(device)
+    return sum(training_macs(cell, known) for cell in _to_do(cells, have)) / training_rate(device)
+
+
+def _to_do(cells: Iterable[Cell], have: frozenset[str]) -> list[Cell]:
+    """The cells and their dense ones, each once, without those in `have`."""
+    each = {each.key: each for cell in cells for each in (cell, cell.dense)}
+    return [cell for key, cell in each.items() if key not in have]
+
+
+def running_seconds(
+    cells: Iterable[Cell], device: str, have: frozenset[str] = frozenset(), known: Mapping[str, int] = NOTHING
+) -> float:
+    """The same with what cells take beside training: a process each, and the evaluation of their networks."""
+    todo = _to_do(cells, have)
+    macs = sum(training_macs(cell, known) + evaluation_macs(cell, known) for cell in todo)
+    return macs / training_rate(device) + SECONDS_PER_CELL * len(todo)
+
+
+def at_most(cells: Sequence[Cell], device: str, artifacts: Path, known: Mapping[str, int] = NOTHING) -> str:
+    """The same in words, dense models counted that are not trained yet."""
+    return f"at most {duration(running_seconds(cells, device, trained(cells, artifacts), known))}"
+
+
+def announcement(cells: Sequence[Cell], device: str, artifacts: Path, found: Iterable[Record]) -> str:
+    """How many cells are to be run, and how long that takes at most where it can be told without torch."""
+    known = stated(found)
+    limit = (
+        at_most(cells, device, artifacts, known) if is_stated(cells, known) else "python -m suite plan says how long"
+    )
+    return f"{len(cells)} cells to run: {limit}"
 
 
 def training_rate(device: str) -> float:

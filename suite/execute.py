@@ -77,12 +77,15 @@ def standing_records(session: Session) -> list[Record]:
 # ---------------------------------------------------------------------------------------------------------- compressing
 
 
-def compress(cells: Sequence[Cell], session: Session, executor: str = "local") -> Iterator[Outcome]:
+def compress(
+    cells: Sequence[Cell], session: Session, executor: str = "local", *, announced: bool = False
+) -> Iterator[Outcome]:
     """The accuracy record of each cell, in the order in which they get ready; those that stand already come first.
 
-    The bases that cells start from are run first, where their models are not stored.
+    The bases that cells start from are run first, where their models are not stored; several cells are announced.
     """
-    standing = {} if session.force else plan.standing(standing_records(session))
+    found = standing_records(session)
+    standing = {} if session.force else plan.standing(found)
     todo = []
     for cell in cells:
         known = standing.get((cell.key, "accuracy", session.device))
@@ -94,6 +97,8 @@ def compress(cells: Sequence[Cell], session: Session, executor: str = "local") -
         return
     todo = list(plan.with_bases(todo, lambda base: _stored(base, session) is None))
     called = executor_called(executor)
+    if len(todo) > 1 and not announced:
+        session.progress.say(cost.announcement(todo, session.device, session.places.artifacts, found))
     with session.files() as append:
         for record in called.run(todo, session, called.address):
             append(record)
@@ -301,11 +306,10 @@ def get_ready(
     subjects |= {cell.key: subject_of(cell, shapes, session) for cell in asking}
     missing = [cell for cell in asking if subjects[cell.key] is None]
     if missing:
-        have = cost.trained(missing, session.places.artifacts)
-        training = duration(cost.estimate_seconds(missing, session.device, have, cost.stated(found)))
-        session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: at most {training} of training")
+        limit = cost.at_most(missing, session.device, session.places.artifacts, cost.stated(found))
+        session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: {limit}")
         try:
-            yield from compress(missing, replace(session, force=True), executor)
+            yield from compress(missing, replace(session, force=True), executor, announced=True)
         finally:  # what is wrong with one task is raised once the cells of the others have their models
             subjects |= {cell.key: subject_of(cell, {}, session) for cell in missing}
 

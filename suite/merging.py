@@ -19,13 +19,14 @@ from suite.records import Problem, Record, encode, read_lines, read_results, rec
 def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]:
     """Copy the records of other results folders in, exact duplicates left out; files that exist are never changed.
 
-    Returns how many records came in, how many were there already, and the bad lines, which stay outside. UsageError
-    where the sources hold none of all three.
+    Returns how many records came in, how many were there already, and the problems: bad lines, which stay outside, and
+    records whose pictures are lost, which do not. UsageError where the sources hold none of all three.
     """
     for source in sources:
         if not source.is_dir():
             raise UsageError(f"no such results folder: {source}")
     problems: list[Problem] = []
+    gallery = into / pictures.FOLDER
     with _alone(into):
         known = {hashlib.sha256(encode(record)).digest() for record in read_results(into)[0]}
         new = duplicates = 0
@@ -33,7 +34,7 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]
         for source in sources:
             for path in record_files(source):
                 fresh: list[Record] = []
-                for record in _believable(path, problems):
+                for line, record in _believable(path, problems):
                     digest = hashlib.sha256(encode(record)).digest()
                     if digest in known:
                         duplicates += 1
@@ -41,7 +42,11 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]
                         known.add(digest)
                         fresh.append(record)
                     # also those that a record here names: they may have been lost on the way
-                    pictures.copy(record.gallery, source / pictures.FOLDER, into / pictures.FOLDER)
+                    pictures.copy(record.gallery, source / pictures.FOLDER, gallery)
+                    lost = [each for each in record.gallery if not (gallery / f"{each}.webp").is_file()]
+                    if lost:
+                        reason = pictures.lacking(lost, source / pictures.FOLDER)
+                        problems.append(Problem(path, line, reason, pictures.CHECK))
                 _write_merged(fresh, into, names)
                 new += len(fresh)
             _merge_machines(source / "machines", into / "machines")
@@ -71,15 +76,15 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _believable(path: Path, problems: list[Problem]) -> Iterator[Record]:
-    """The records of a file that may be merged; the others are added to `problems`."""
+def _believable(path: Path, problems: list[Problem]) -> Iterator[tuple[int, Record]]:
+    """The records of a file that may be merged, by line; the others are added to `problems`."""
     for line, found in read_lines(path):
         if isinstance(found, Problem):
             problems.append(found)
         elif (fault := clock.ahead(found.created)) is not None:
             problems.append(Problem(path, line, fault, "clock"))
         else:
-            yield found
+            yield line, found
 
 
 def _write_merged(records: Iterable[Record], into: Path, names: dict[tuple[str, str], int]) -> None:

@@ -49,7 +49,7 @@ def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False)
     )
     add("--points", choices=("all", "first"), default="all", help="all standard points of each method, or its headline")
     add("--seed", action="append", default=[], type=_seed, metavar="N", help="repeatable; default 0")
-    profiles = "smoke (seconds), quick (minutes to a few hours on a CPU), full (the recipe that counts)"
+    profiles = "smoke (seconds), quick (minutes to a few hours on a CPU), full (the default: the recipe that counts)"
     add("--profile", default="full", help=profiles)
     add("--device", default="cpu", help="cpu or cuda")
     add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
@@ -97,6 +97,14 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     return settings
 
 
+def say_unusable(*, methods: bool = True, tasks: bool = True) -> None:
+    """A line on standard error for each file of methods, of tasks, that cannot be used: what follows is without it."""
+    reasons = [*registry.catalogue().unavailable.values()] if methods else []
+    reasons += registry.unavailable_tasks().values() if tasks else []
+    for reason in dict.fromkeys(reasons):
+        Progress().say(f"prunemark: left out: {reason}")
+
+
 def require_profile(profile: str) -> None:
     if profile not in PROFILES:
         near = difflib.get_close_matches(profile, PROFILES, n=1)
@@ -107,6 +115,7 @@ def require_profile(profile: str) -> None:
 def require_study(options: argparse.Namespace) -> None:
     """UsageError for a profile that there is not, and where a study's cells or rows are to be others than its own."""
     require_profile(options.profile)
+    say_unusable()
     if options.set or options.points != "all":
         raise UsageError("a study fixes its cells' settings: leave out --set and --points")
     if options.rows != "standard":
@@ -115,6 +124,7 @@ def require_study(options: argparse.Namespace) -> None:
 
 def cells_of(options: argparse.Namespace) -> tuple[Cell, ...]:
     require_profile(options.profile)
+    say_unusable(methods=not options.method, tasks=not options.task)
     names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
     if not names:
         raise DataError("no task's data is there: name one with --task to see how to get it")

@@ -10,6 +10,8 @@ from suite.records import write_atomically
 
 #: Of a results folder: the pictures, each under the SHA-256 of its bytes.
 FOLDER = "gallery"
+#: The check that they are there.
+CHECK = "picture"
 MOST_BYTES = 15_000
 NOTICE = """\
 The pictures in this folder are named by the SHA-256 of their bytes; the records of the results name them in turn.
@@ -55,15 +57,27 @@ def keep(content: bytes, folder: Path) -> str:
     return digest
 
 
+def read(digest: str, folder: Path) -> bytes | None:
+    """The bytes of a picture, small and with the hash that is their name; None where there are none. No links."""
+    path = folder / f"{digest}.webp"
+    if folder.is_symlink() or path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+        return None
+    content = path.read_bytes()
+    return content if hashlib.sha256(content).hexdigest() == digest else None
+
+
 def copy(digests: Iterable[str], source: Path, into: Path) -> None:
-    """Copy pictures between folders: small ones alone, whose bytes have the hash that is their name; no links."""
+    """Copy pictures between folders: those that may be read."""
     for digest in sorted(set(digests)):
-        path = source / f"{digest}.webp"
-        if source.is_symlink() or path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
-            continue
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() == digest:
+        content = read(digest, source)
+        if content is not None:
             keep(content, into)
+
+
+def lacking(lost: Sequence[str], folder: Path) -> str:
+    """What is wrong with a record of which these pictures are `lost`."""
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return f"its picture {lost[0][:12]}.webp{more} is not in {folder}, or not what its name says: send it along"
 
 
 def pairs(gallery: Sequence[str], shown: Set[str]) -> list[list[str]]:

@@ -87,18 +87,20 @@ def _build(results: Path, out: Path, warn: Warn) -> Path:
     for problem in problems:
         warn(str(problem))
     found = leaderboard.assemble(records, read_machines(results / "machines", warn))
+    was_there = out.is_dir()
     try:
         out.mkdir(parents=True, exist_ok=True)
         beside = files.part_of(out / "site")
         for remains in (beside, *files.abandoned(out / "site")):
             shutil.rmtree(remains, ignore_errors=True)
         try:
-            _write_site(found, records, len(problems), beside, results)
+            _write_site(found, records, len(problems), beside, results, warn)
             _move(beside, out)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                out.rmdir()  # only if nothing came of it: a folder with anything in it stays
+            if not was_there:
+                with contextlib.suppress(OSError):
+                    out.rmdir()  # only if nothing came of it: a folder with anything in it stays
     except OSError as error:
         raise RecordError(f"cannot write the site to {out}: {error.strerror}; {remedy(error)}") from error
     return out / "index.html"
@@ -165,11 +167,11 @@ def environment(looks: charts.Looks) -> jinja2.Environment:
     return templates
 
 
-def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Path, results: Path) -> None:
+def _write_site(found: Leaderboard, records: list[Record], problems: int, to: Path, results: Path, warn: Warn) -> None:
     looks = charts.looks({name: rows.family(name) for name in found.methods})
     sections = [pages.section(board, looks) for board in found.boards]
     templates = environment(looks)
-    shown = _copy_pictures(found, results / pictures.FOLDER, to / pictures.FOLDER)
+    shown = _copy_pictures(found, results / pictures.FOLDER, to / pictures.FOLDER, warn)
     digits, shards = cells.shards(found, shown)
     common: dict[str, Any] = {"found": found, "problems": problems, "catalogue": registry.catalogue(),
               "titles": {board.task: board.title for board in found.boards}, "digits": digits,
@@ -258,11 +260,14 @@ def _write_badges(found: Leaderboard, to: Path) -> None:
                 _write(to / "badges" / badges.file_name(method, task), badges.svg(drawn))
 
 
-def _copy_pictures(found: Leaderboard, source: Path, into: Path) -> frozenset[str]:
+def _copy_pictures(found: Leaderboard, source: Path, into: Path, warn: Warn) -> frozenset[str]:
     """Copy the pictures that shown records name; the hashes of those that were there, small, and what they claim."""
     named = {digest for board in found.boards for row in board.rows for r in row.records for digest in r.gallery}
     pictures.copy(named, source, into)
-    return frozenset(path.stem for path in into.glob("*.webp"))
+    there = frozenset(path.stem for path in into.glob("*.webp"))
+    if named - there:
+        warn(f"{source} lacks {len(named - there)} of {len(named)} pictures: python -m suite check names their records")
+    return there
 
 
 def _copy_assets(to: Path) -> None:

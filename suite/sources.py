@@ -91,7 +91,9 @@ def parse(path: Path) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RegistrationError(f"{path} cannot be read: {error.strerror}") from error
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except SyntaxError as error:
+        raise RegistrationError(f"{path} is not valid Python: line {error.lineno}: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
         raise RegistrationError(f"{path} is not valid Python: {error}") from error
 
 

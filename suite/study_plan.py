@@ -69,6 +69,30 @@ def cell(quantity: Quantity, *, seed: int = 0, profile: str = "full") -> plan.Ce
     return plan.Cell(quantity.task, quantity.method, complete, seed, profile)
 
 
+def together(
+    studies: Sequence[Study],
+    *,
+    seeds: Sequence[int],
+    profile: str,
+    device: str,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+) -> tuple[Sequence[plan.Cell], dict[tuple[Row, ...], list[plan.Cell]]]:
+    """The cells of several studies, each once and dense ones first, and by their rows those that are benchmarked.
+
+    Where `tasks` or `methods` are named, of these alone, as `only` has it.
+    """
+    found: dict[str, plan.Cell] = {}
+    for study in studies:
+        found.update((each.key, each) for each in cells(study, seeds=seeds, profile=profile))
+    ordered = only(sorted(found.values(), key=lambda each: each.method != plan.DENSE), tasks=tasks, methods=methods)
+    costly: dict[tuple[Row, ...], dict[str, plan.Cell]] = {}
+    for study in studies:
+        for rows, timed in cost_rows(study, device, profile=profile, among=ordered).items():
+            costly.setdefault(rows, {}).update((each.key, each) for each in timed)
+    return ordered, {rows: list(timed.values()) for rows, timed in costly.items()}
+
+
 def command(quantity: Quantity, *, profile: str = "full", seed: int = 0) -> str:
     """The command that measures a quantity."""
     arguments = cell(quantity, seed=seed, profile=profile).arguments

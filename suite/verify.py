@@ -203,9 +203,9 @@ def _stored_model(record: Record, cell: Cell, session: Session) -> Path | None:
 def _train_again(record: Record, cell: Cell, session: Session, keep: bool) -> dict[str, Any]:
     """The metrics of the cell, run once more: into the results folder if `keep`, else into one that is forgotten."""
     wanted = plan.with_bases([cell])
-    known = cost.trained(wanted, session.places.artifacts)
-    seconds = cost.estimate_seconds(wanted, session.device, known)
-    session.progress.say(f"no stored model of this record: running the cell again, at most {duration(seconds)}")
+    limit = cost.at_most(wanted, session.device, session.places.artifacts)
+    kept = "" if keep else "; nothing of it is kept (--keep)"
+    session.progress.say(f"no stored model of this record: running the cell again, {limit}{kept}")
     if keep:
         return _metrics_of(list(execute.compress([cell], session))[-1].record)
     with tempfile.TemporaryDirectory(prefix="prunemark-") as scratch:

@@ -297,7 +297,10 @@ def make_record() -> Callable[..., Record]:
 
 @pytest.fixture
 def start_cli(tmp_path: Path, tiny_package: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """`start_cli("run", "--task", ...)`: `python -m suite` as a process, in an empty folder, on one thread."""
+    """`start_cli("run", "--task", ...)`: `python -m suite` as a process, in an empty folder, on one thread.
+
+    `through` is a shell script that runs its arguments.
+    """
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(tiny_package)]),
         "PRUNEMARK_DATA": str(tmp_path / "data"),
@@ -307,8 +310,8 @@ def start_cli(tmp_path: Path, tiny_package: Path) -> Iterator[Callable[..., subp
     }
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "suite", *map(str, arguments)]
+    def start(*arguments: object, through: str = 'exec "$@"') -> subprocess.Popen[str]:
+        words = ["sh", "-c", through, "sh", sys.executable, "-m", "suite", *map(str, arguments)]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stdout=pipe, stderr=pipe))
         return started[-1]

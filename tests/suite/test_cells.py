@@ -104,10 +104,12 @@ def picture(folder: Path, content: bytes, *, name: str | None = None) -> str:
     return digest
 
 
-def build(results: Path, out: Path, *records: Record) -> dict[str, Any]:
+def build(
+    results: Path, out: Path, *records: Record, warn: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
     (results / "box").mkdir(parents=True)
     (results / "box" / "run.jsonl").write_bytes(b"".join(map(encode, records)))
-    render.build(results, out, warn=lambda text: None)
+    render.build(results, out, warn=warn)
     found: dict[str, Any] = {}
     for path in (out / "data").glob("cells-*.js"):
         match = re.fullmatch(r'prunemark\.add\("[^"]+",(.*)\);\n', path.read_text(encoding="utf-8"), re.DOTALL)
@@ -137,7 +139,9 @@ def test_no_picture_is_shown_that_is_large_missing_a_link_or_not_what_its_name_s
     linked = hashlib.sha256(b"a secret").hexdigest()
     (folder / f"{linked}.webp").symlink_to(tmp_path / "outside")
     record = one(gallery=[good, good, good, good, large, forged, linked, "0" * 64])
-    assert build(results, out, record)[record.cell]["gallery"] == []
+    told: list[str] = []
+    assert build(results, out, record, warn=told.append)[record.cell]["gallery"] == []
+    assert told == [f"{folder} lacks 4 of 5 pictures: python -m suite check names their records"]
     assert {path.stem for path in (out / "gallery").glob("*.webp")} == {good}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -241,3 +242,21 @@ def test_many_records_take_seconds(fresh: Make, tmp_path: Path) -> None:
     started = time.process_time()
     assert checks.check(tmp_path).valid == 2_000
     assert time.process_time() - started < 3.6
+
+
+def test_lost_picture_is_named_with_the_record_that_shows_it(fresh: Make, tmp_path: Path) -> None:
+    there, lost = hashlib.sha256(b"RIFF").hexdigest(), "a" * 64
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery" / f"{there}.webp").write_bytes(b"RIFF")
+    found = report(
+        tmp_path, measured(fresh, method="dense", gallery=[there]), measured(fresh, 4, gallery=[there, lost])
+    )
+    assert names(found.errors) == [("picture", 2)] and found.valid == 1
+    assert "its picture aaaaaaaaaaaa.webp is not in " in str(found.errors[0])
+
+
+def test_changed_picture_is_as_good_as_lost(fresh: Make, tmp_path: Path) -> None:
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery" / f"{'b' * 64}.webp").write_bytes(b"RIFF")
+    found = report(tmp_path, measured(fresh, method="dense", gallery=["b" * 64, "c" * 64]))
+    assert names(found.errors) == [("picture", 1)] and "bbbbbbbbbbbb.webp and 1 more" in str(found.errors[0])

@@ -56,6 +56,28 @@ def test_each_dense_model_is_counted_once_and_not_if_it_is_there() -> None:
     )
 
 
+def test_running_is_training_evaluating_and_a_process_each() -> None:
+    cells = [cell("global-unstructured", epochs=0, sparsity=share) for share in (0.5, 0.9)]
+    one_pass, have = VGG16_MACS / cost.training_rate("cpu"), frozenset({cells[0].dense.key})
+    judged = (2_500 + 10_000) * one_pass + cost.SECONDS_PER_CELL
+    assert cost.running_seconds(cells, "cpu", have) == pytest.approx(2 * judged)
+    dense = cost.estimate_seconds(cells, "cpu") + 100 * 2_500 * one_pass + judged
+    assert cost.running_seconds(cells, "cpu") == pytest.approx(2 * judged + dense)
+    smoke = cost.running_seconds([cell("dense", profile="smoke")], "cpu")
+    assert smoke == pytest.approx((3 * 256 + 3 * 256) * one_pass + cost.SECONDS_PER_CELL)
+
+
+def test_cells_are_announced_without_torch_where_their_macs_are_known(
+    make_record: Callable[..., Record], tiny_task: Any, tmp_path: Path
+) -> None:
+    cells = [
+        Cell("tiny", "zeroes", registry.method("zeroes").complete({"share": share}), 0, "smoke") for share in (0, 1)
+    ]
+    assert cost.announcement(cells, "cpu", tmp_path, []) == "2 cells to run: python -m suite plan says how long"
+    fresh = make_record(freshness=plan.current_freshness("tiny", "zeroes"), metrics={"dense_macs": 7})
+    assert cost.announcement(cells, "cpu", tmp_path, [fresh]) == "2 cells to run: at most 21 s"
+
+
 def test_dense_model_of_earlier_code_is_not_there(tmp_path: Path) -> None:
     asked = cell("global-unstructured")
     today = invocation.artifact_folder(tmp_path, asked.dense, "d" * 64)
@@ -97,7 +119,9 @@ def test_training_images_that_planning_assumes_are_those_that_data_sets_have() -
 
     from suite import data
 
-    assert len(data.load("digits", Path("/nowhere"), "cpu").train) == cost.TRAINING_IMAGES["digits"]
+    digits = data.load("digits", Path("/nowhere"), "cpu")
+    assert len(digits.train) == cost.TRAINING_IMAGES["digits"]
+    assert (len(digits.val), len(digits.test)) == cost.EVALUATION_IMAGES["digits"]
     assert cost.TRAINING_IMAGES["cifar10"] == 50_000 - 2_500
 
 

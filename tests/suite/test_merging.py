@@ -94,7 +94,9 @@ def test_merge_brings_the_pictures_that_records_name_and_no_others(make_record: 
     (tmp_path / "secret").write_bytes(b"s")
     (folder / f"{link}.webp").symlink_to(tmp_path / "secret")
     fill(tmp_path / "a", make_record(gallery=[digests[named], digests[large], lie, gone, link]))
-    assert merging.merge([tmp_path / "a"], tmp_path / "into")[0] == 1
+    new, _, problems = merging.merge([tmp_path / "a"], tmp_path / "into")
+    assert (new, [(each.check, each.line) for each in problems]) == (1, [("picture", 1)])
+    assert f"picture {digests[large][:12]}.webp and 3 more is not in {folder}" in str(problems[0])
     into = tmp_path / "into" / "gallery"
     assert {path.name for path in into.iterdir()} == {f"{digests[named]}.webp", "NOTICE"}
     assert (into / "NOTICE").read_text() == pictures.NOTICE

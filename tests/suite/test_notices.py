@@ -1,0 +1,120 @@
+"""What a command says beside its results: what it leaves out, what is lost, what an interrupt leaves behind."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import cli, execute, render
+from suite.records import Record
+
+Make = Callable[..., Record]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def call(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """`call("check", ...)`: exit code, standard output and standard error of the command, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main([str(each) for each in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+BROKEN = "from suite import register_method\n\ndef broken(:\n"
+
+
+def test_file_that_cannot_be_used_is_named_by_whatever_would_have_used_it(
+    call: Callable[..., tuple[int, str, str]], install: Callable[..., Path], one: Make, write: Write, tiny_task: Any
+) -> None:
+    results = write(one())
+    install(methods={"broken": BROKEN})
+    for command in (
+        ("check", results),
+        ("site", "--results", results),
+        ("plan", "--task", "tiny", "--profile", "smoke"),
+        ("plan", "--study", "table1-vgg-cost"),
+    ):
+        said = call(*command)[2].splitlines()
+        assert [line.startswith("prunemark: left out: ") for line in said].count(True) == 1
+        assert "broken.py is not valid Python: line 3: " in said[0]
+    _, _, said = call("plan", "--task", "tiny", "--method", "zeroes", "--profile", "smoke")
+    assert said == "", "whoever names a method asks for no other"
+
+
+@pytest.mark.parametrize(
+    ("command", "left"),
+    [
+        (("run",), "what was finished is kept, the same command goes on from there"),
+        (
+            ("run", "--force"),
+            "what was finished is kept; --force would begin anew, without it the command goes on from",
+        ),
+        (("bench", "--force"), "what was finished is kept; --force would begin anew"),
+        (("study", "table1-vgg-cost"), "what was finished is kept, the same command goes on from there"),
+        (("verify", "x"), "nothing is kept, the same command begins anew"),
+        (("site",), "nothing is kept, the same command begins anew"),
+        (("merge", ".", "--into", "into"), "what was finished is kept, the same command goes on from there"),
+    ],
+)
+def test_interrupt_says_what_is_left(
+    command: tuple[str, ...], left: str, call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(options: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, f"_{command[0]}", interrupted)
+    code, _, said = call(*command)
+    assert code == 1 and said.startswith(f"prunemark: interrupted; {left}")
+
+
+def test_merge_says_which_pictures_are_lost_and_keeps_the_records(
+    call: Callable[..., tuple[int, str, str]], one: Make, write: Write
+) -> None:
+    results = write(one(gallery=["a" * 64, "b" * 64]))
+    (results / "machines" / "box.json").unlink()
+    code, printed, said = call("merge", results, "--into", "into")
+    assert code == 1 and printed == "1 records added to into, 0 were there already, 0 bad ones left out\n"
+    assert "its picture aaaaaaaaaaaa.webp and 1 more is not in " in said and "left out" not in said
+
+
+def test_failures_are_not_counted_as_measured(
+    call: Callable[..., tuple[int, str, str]], one: Make, monkeypatch: pytest.MonkeyPatch, tiny_task: Any
+) -> None:
+    def outcomes(*asked: Any) -> Iterator[execute.Outcome]:
+        yield execute.Outcome(one(status="error", reason="it broke"))
+        yield execute.Outcome(one(status="unsupported", reason="it cannot"))
+        yield execute.Outcome(one())
+
+    monkeypatch.setattr(execute, "compress", outcomes)
+    code, printed, _ = call("run", "--task", "tiny", "--method", "dense", "--profile", "smoke")
+    assert code == 1 and printed.splitlines()[-1] == "2 measured, 0 fresh before, 1 failed; records in results"
+
+
+def test_site_that_fails_leaves_the_folder_that_it_was_given(
+    call: Callable[..., tuple[int, str, str]],
+    one: Make,
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*asked: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(render, "_move", full)
+    results, given = write(one()), tmp_path / "given"
+    given.mkdir()
+    for out in ("given", "new"):
+        code, _, said = call("site", "--results", results, "--out", out)
+        assert code == 1 and "No space left" in said
+    assert given.is_dir() and list(given.iterdir()) == [] and not (tmp_path / "new").exists()
