@@ -132,7 +132,7 @@ def compile_network(model: nn.Module, inputs: torch.Tensor, *, check: bool = Tru
     from torch._dynamo.utils import counters
     from torch._inductor import config
 
-    _require_compiler(inputs.device.type)
+    require_compiler(inputs.device.type)
     counters.clear()
     compiled: Run = torch.compile(model, fullgraph=True, dynamic=False)
     try:
@@ -160,7 +160,7 @@ def compile_network(model: nn.Module, inputs: torch.Tensor, *, check: bool = Tru
     return compiled, Kernels(called, layers).check()
 
 
-def _require_compiler(device: str) -> None:
+def require_compiler(device: str) -> None:
     """Unsupported, with the remedy, where torch.compile has nothing to make code with."""
     if device == "cuda":
         from torch.utils._triton import has_triton

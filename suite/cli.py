@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import records, registry
-from suite.errors import SuiteError, UsageError, remedy
+from suite.errors import DataError, SuiteError, UsageError, remedy
 from suite.options import (
     RESULTS,
     Parser,
     add_cell_options,
     cells_of,
+    data_root,
     positive,
     require_folder,
     require_study,
@@ -260,15 +261,14 @@ def _studies_named(options: argparse.Namespace) -> tuple[Sequence[Cell], Mapping
 def _verify(options: argparse.Namespace) -> int:
     from suite import locating, machine
 
-    if options.data is not None and not options.data.is_dir():
-        raise UsageError(f"no such folder: {options.data} (--data)")
+    data = data_root(options)
     require_folder(options.results, there=options.results != RESULTS)
     found, _ = records.read_results(options.results)
     record = locating.locate(options.record, found, machine.identity().slug)
-    from suite import datafiles, execute, invocation, modelfiles, verify
+    from suite import execute, invocation, modelfiles, verify
 
     root = options.artifacts or modelfiles.default_root()
-    places = invocation.Places(options.data or datafiles.default_root(), root, options.results)
+    places = invocation.Places(data, root, options.results)
     session = execute.Session(places, record.device, invocation.provenance(), Progress())
     verdict = verify.verify(record, found, session, keep=options.keep)
     for fact in verdict.facts:
@@ -369,16 +369,26 @@ def _conform(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from suite import datafiles, machine
+    from suite import data, datafiles, machine
 
-    root = options.data or datafiles.default_root()
+    root = data_root(options)
     facts = [*machine.doctor(), ("data root", str(root))]
+    damaged = 0
     for name in datafiles.names():
-        there = datafiles.is_there(name, root)
-        facts.append((f"data {name}", "found" if there else f"missing: {datafiles.how_to_get(name)}"))
+        if not datafiles.is_there(name, root):
+            facts.append((f"data {name}", f"missing: {datafiles.how_to_get(name)}"))
+            continue
+        try:
+            answer = "" if name in datafiles.EMBEDDED else f": {data.describe(name, root)}"
+            facts.append((f"data {name}", f"found{answer}"))
+        except DataError as error:
+            damaged += 1
+            facts.append((f"data {name}", f"unusable: {error}"))
     width = max(len(name) for name, _ in facts)
     for name, answer in facts:
         print(f"{name:{width}}  {answer}")
+    if damaged:
+        raise DataError(f"{damaged} of the data sets that are there cannot be used: the list above says why")
     return 0
 
 

@@ -31,7 +31,9 @@ class Case:
 
 
 def find(method: str) -> Method:
-    """A registered method by name, or the only one of a Python file by path; UsageError where there is none."""
+    """A registered method by name, or the only one of a Python file by path; UsageError where there is none, or where
+    another file has its name.
+    """
     if not method.endswith(".py"):
         return registry.method(method)
     path = Path(method).resolve()
@@ -40,6 +42,9 @@ def find(method: str) -> Method:
     found = registry.read_methods(path, path.stem)
     if len(found) != 1:
         raise UsageError(f"{method} registers {len(found)} methods; conform takes a file with one, or a name")
+    other = registry.catalogue().methods.get(found[0].name)
+    if other is not None and Path(other.path).resolve() != path:
+        raise UsageError(f"{method} registers {found[0].name!r}, which is the name of {other.origin}: choose another")
     return found[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,6 +96,14 @@ class Arrays:
     classes: int
     validation: int
     source: str
+
+
+def describe(name: str, root: Path) -> str:
+    """What a data set that is there has in it, in words; DataError where it cannot be read."""
+    found = load(name, root, "cpu")
+    parts = (("training", found.train), ("validation", found.val), ("test", found.test))
+    counted = [f"{len(split):,} {what}" for what, split in parts]
+    return f"{', '.join(counted[:-1])} and {counted[-1]} images"
 
 
 @functools.lru_cache(maxsize=2)
@@ -233,7 +242,10 @@ def _read_npz(path: Path) -> list[npt.NDArray[np.uint8]]:
     except KeyError as error:
         raise DataError(f"{path} lacks an array: {error.args[0]}; it needs x_train, y_train, x_test, y_test") from error
     except Exception as error:  # numpy, zipfile and zlib each have their own for a damaged file
-        raise DataError(f"{path} is damaged: delete it and fetch it again {said(error)}") from error
+        reason = said(error)
+        if "pickle" in str(error):  # numpy advises to load it all the same
+            reason = "[Python objects, which are never loaded]" if zipfile.is_zipfile(path) else "[no zip archive]"
+        raise DataError(f"{path} is damaged: delete it and fetch it again {reason}") from error
 
 
 def _read_torchvision(name: str, root: Path) -> list[npt.NDArray[np.uint8]]:

@@ -47,7 +47,7 @@ def how_to_get(name: str) -> str:
     part = registry.outside("data", name)
     if part is not None:
         return part.remedy
-    return frames.REMEDY if name == "carla" else f"python -m suite download {name}"
+    return f"it {frames.REMEDY}" if name == "carla" else f"python -m suite download {name}"
 
 
 def download(name: str, root: Path) -> str:

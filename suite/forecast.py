@@ -30,6 +30,8 @@ class Line:
 
     def __str__(self) -> str:
         why = "  (others start from it)" if self.base else ""
+        if self.state == "again" and not self.base:
+            why = "  (others start from its model, which is not stored here)"
         return f"{self.state:11} {duration(self.seconds):>10}  {self.arguments}{why}"
 
 

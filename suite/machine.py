@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.errors import DeviceError, RecordError, UsageError
+from suite.errors import DeviceError, RecordError, Unsupported, UsageError
 from suite.files import open_regular, write_atomically
 from suite.records import LONGEST_LINE, Problem, is_shallow, sha256_of
 
@@ -304,7 +304,7 @@ def doctor() -> list[tuple[str, str]]:
     """What this machine can run, as (fact, answer) pairs to print."""
     import torch
 
-    from suite import cuda, energy
+    from suite import backends, cuda, energy
 
     machine = identity()
     facts = [
@@ -332,5 +332,12 @@ def doctor() -> list[tuple[str, str]]:
         with cuda.watching(cuda.uuid()) as (read, reason):
             now = read() if read is not None else None
             facts.append(("clock of the GPU", reason if now is None else f"watched, {now.sm_mhz} MHz now"))
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        try:
+            backends.require_compiler(device)
+            compiles = "yes"
+        except Unsupported as error:
+            compiles = f"no, and so no INT8 row: {error}" if device == "cpu" else f"no: {error}"
+        facts.append((f"torch.compile, {device}", compiles))
     peak = "yes" if Path("/proc/self/clear_refs").exists() else "no: peak memory of the CPU cannot be measured here"
     return [*facts, ("peak memory", peak), *versions().items()]

@@ -189,17 +189,23 @@ def require_folder(results: Path, *, there: bool = False, option: str = " (--res
         raise UsageError(f"no such folder: {results}{option}")
 
 
+def data_root(options: argparse.Namespace) -> Path:
+    """Where data sets lie; UsageError where `--data` names no folder."""
+    from suite import datafiles
+
+    if options.data is not None and not options.data.is_dir():
+        raise UsageError(f"no such folder: {options.data} (--data)")
+    return options.data or datafiles.default_root()
+
+
 def session_of(options: argparse.Namespace) -> Session:
-    from suite import datafiles, execute, invocation, machine, modelfiles
+    from suite import execute, invocation, machine, modelfiles
 
     if not execute.executor_called(options.executor).address or options.device not in machine.DEVICES:
         machine.require_device(options.device)  # where workers measure, it is theirs that counts
-    if options.data is not None and not options.data.is_dir():
-        raise UsageError(f"no such folder: {options.data} (--data)")
+    data = data_root(options)
     require_folder(options.results)
-    places = invocation.Places(
-        options.data or datafiles.default_root(), options.artifacts or modelfiles.default_root(), options.results
-    )
+    places = invocation.Places(data, options.artifacts or modelfiles.default_root(), options.results)
     return execute.Session(
         places,
         options.device,

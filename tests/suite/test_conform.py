@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from suite import conform
+from suite import conform, registry
 from suite.conform import Case
 from suite.errors import DataError, UsageError
 
@@ -82,3 +82,14 @@ def test_what_is_wrong_with_a_task_or_its_data_is_no_fault_of_the_method(
         cases(tasks=("vgg16-cifar10",))
     with pytest.raises(UsageError, match="did you mean 'tiny'"):
         cases(tasks=("tinny",))
+
+
+def test_name_that_another_file_has_is_refused(tiny_task: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(METHOD.replace("BODY", "pass").replace('"theirs"', '"structured"'))
+    with pytest.raises(
+        UsageError, match=r"mine\.py registers 'structured', which is the name of .*structured\.py:\d+: "
+    ):
+        conform.find(str(path))
+    own = Path(registry.method("structured").path)
+    assert conform.find(str(own)).name == "structured"

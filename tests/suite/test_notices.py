@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from suite import cli, execute, render
+from suite import cli, data, execute, render
 from suite.records import Record
 
 Make = Callable[..., Record]
@@ -76,6 +77,24 @@ def test_interrupt_says_what_is_left(
     monkeypatch.setattr(cli, f"_{command[0]}", interrupted)
     code, _, said = call(*command)
     assert code == 1 and said.startswith(f"prunemark: interrupted; {left}")
+
+
+def test_doctor_reads_the_data_that_are_there(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8), np.arange(50) % 10
+    np.savez(tmp_path / "cifar10.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    code, printed, said = call("doctor", "--data", tmp_path)
+    facts = {line[:20].strip(): line[20:].strip() for line in printed.splitlines()}
+    assert (code, said) == (0, "") and facts["torch.compile, cpu"]
+    assert facts["data cifar10"] == "found: 40 training, 10 validation and 50 test images"
+    assert facts["data carla"].startswith("missing: it has no download")
+    (tmp_path / "cifar10.npz").write_bytes(rng.bytes(1000))
+    data.load.cache_clear()
+    code, printed, said = call("doctor", "--data", tmp_path)
+    assert f"unusable: {tmp_path / 'cifar10.npz'} is damaged: delete it and fetch it again [no zip archive]" in printed
+    assert code == 1 and said.startswith("prunemark: 1 of the data sets that are there cannot be used: ")
+    code, printed, said = call("doctor", "--data", tmp_path / "nowhere")
+    assert (code, printed) == (2, "") and said == f"prunemark: no such folder: {tmp_path / 'nowhere'} (--data)\n"
 
 
 def test_merge_says_which_pictures_are_lost_and_keeps_the_records(
