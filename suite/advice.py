@@ -110,15 +110,21 @@ def commands(row: Row) -> tuple[str, ...]:
 
 
 def setups(boards: Iterable[Board]) -> tuple[Setup, ...]:
-    """Where the engineer may run: what counts first, then by what a point buys there on real tasks, then by use."""
+    """Where the engineer may run: what counts first, then by what a point buys there on real tasks, then by use.
+
+    A task and its variants count once, by what buys most: three of a kind are no more to choose a machine by than one.
+    """
     uses: Counter[Setup] = Counter()
-    bought: dict[Setup, float] = defaultdict(float)
+    bought: dict[Setup, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for board in boards:
         for setup in board.setups:
             uses[setup] += sum(setup in row.speeds for row in board.rows)
             step = None if board.embedded else best(steps(board, setup), CLOSE_POINTS)
-            bought[setup] += 0.0 if step is None else math.log(step.at_least)
-    return tuple(sorted(uses, key=lambda each: (not each.headline, -bought[each], -uses[each], each.machine)))
+            if step is not None:
+                kind = board.task.partition("+")[0]
+                bought[setup][kind] = max(bought[setup][kind], math.log(step.at_least))
+    return tuple(sorted(uses, key=lambda each: (not each.headline, -sum(bought[each].values()), -uses[each],
+                                                each.machine)))  # fmt: skip
 
 
 def boards(found: Leaderboard) -> tuple[Board, ...]:

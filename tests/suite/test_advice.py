@@ -157,6 +157,17 @@ def test_the_setup_where_a_point_buys_most_comes_first(measured: Callable[..., l
     assert [setup.machine for setup in advice.setups([board])] == ["b", "a", "c"]
 
 
+def test_variants_of_a_task_choose_a_machine_no_more_than_one_of_them(
+    measured: Callable[..., list[Record]],
+) -> None:
+    kin = ("resnet18-cifar10", "resnet18-cifar10+report-lr0.01", "resnet18-cifar10+report-lr0.001")
+    three = [board_of(measured(0.5, 0.935, 2.0, 2.2, task=task, machine="a")) for task in kin]
+    one = board_of(measured(0.5, 0.935, 4.0, 5.0, machine="b"))
+    assert [setup.machine for setup in advice.setups([*three, one])] == ["b", "a"]
+    other = board_of(measured(0.5, 0.935, 2.1, 2.2, task="googlenet-cifar100", machine="a"))
+    assert [setup.machine for setup in advice.setups([*three, one, other])] == ["a", "b"], "two kinds are twice as much"
+
+
 def test_what_is_owed_of_a_board_is_the_benchmark_of_a_row_that_is_there(measured: Callable[..., list[Record]]) -> None:
     board = board_of(measured(0.5, 0.93, 1.1, 1.2)[:1], measured(0.34375, 0.94, 1.1, 1.2)[:1])
     assert advice.needs(board).startswith(f"python -m suite bench --task {TASK} --method {METHOD} --set")
