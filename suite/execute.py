@@ -12,6 +12,7 @@ from typing import Any
 
 from suite import bench, child, clock, conditions, cost, cuda, isolate, machine, modelfiles, plan, registry
 from suite.bench import Measurement, Row, Subject
+from suite.claims import News
 from suite.conditions import as_precision, is_extra
 from suite.errors import DataError, TaskError, UsageError, without_folders
 from suite.files import require_writable
@@ -78,14 +79,15 @@ def standing_records(session: Session) -> list[Record]:
 
 
 def compress(
-    cells: Sequence[Cell], session: Session, executor: str = "local", *, announced: bool = False
+    cells: Sequence[Cell], session: Session, executor: str = "local", *, for_models: bool = False
 ) -> Iterator[Outcome]:
     """The accuracy record of each cell, in the order in which they get ready; those that stand already come first.
 
-    The bases that cells start from are run first, where their models are not stored; several cells are announced.
+    The bases that cells start from are run first, where their models are not stored. Several cells are announced. With
+    `for_models` records are no reason to skip: the models are wanted, and the caller has announced them.
     """
     found = standing_records(session)
-    standing = {} if session.force else plan.standing(found)
+    standing = {} if session.force or for_models else plan.standing(found)
     todo = []
     for cell in cells:
         known = standing.get((cell.key, "accuracy", session.device))
@@ -97,12 +99,14 @@ def compress(
         return
     todo = list(plan.with_bases(todo, lambda base: _stored(base, session) is None))
     called = executor_called(executor)
-    if len(todo) > 1 and not announced:
+    if len(todo) > 1 and not for_models:
         session.progress.say(cost.announcement(todo, session.device, session.places.artifacts, found))
     with session.files() as append:
         for record in called.run(todo, session, called.address):
-            append(record)
-            yield Outcome(record)
+            own = record.run == session.origin.run  # or another run made it meanwhile, and wrote it
+            if own:
+                append(record)
+            yield Outcome(record, skipped=not own)
 
 
 @dataclass(frozen=True)
@@ -126,15 +130,11 @@ def executor_called(name: str) -> Executor:
 
 def _local(cells: Sequence[Cell], session: Session, address: str) -> Iterator[Record]:
     machine.write_machine(session.places.results)
+    news = None if session.force else News(session.places.results, session.device)
     yield from isolate.run_cells(
-        cells,
-        session.places,
-        session.device,
-        session.origin,
-        session.progress,
-        workers=session.workers,
-        timeout=session.timeout,
-    )
+        cells, session.places, session.device, session.origin, session.progress,
+        workers=session.workers, timeout=session.timeout, news=news,
+    )  # fmt: skip
 
 
 def _dask(cells: Sequence[Cell], session: Session, address: str) -> Iterator[Record]:
@@ -309,7 +309,7 @@ def get_ready(
         limit = cost.at_most(missing, session.device, session.places.artifacts, cost.stated(found))
         session.progress.say(f"first, {_count(len(missing), 'cell')} without a model: {limit}")
         try:
-            yield from compress(missing, replace(session, force=True), executor, announced=True)
+            yield from compress(missing, session, executor, for_models=True)
         finally:  # what is wrong with one task is raised once the cells of the others have their models
             subjects |= {cell.key: subject_of(cell, {}, session) for cell in missing}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from suite import child, datafiles, discovery, invocation, machine, modelfiles, registry
 from suite.child import Child, ChildFailed
+from suite.claims import Claims, News
 from suite.errors import DataError, RecordError, SuiteError, TaskError
 from suite.invocation import Places, Provenance
 from suite.plan import DENSE, Cell
@@ -20,6 +22,8 @@ from suite.registry import BASE
 #: Seconds that a cell, or the training of a dense model, may take unless `--timeout` says otherwise: ten times and more
 #: what the longest honest one was seen or is planned to take (quick: an hour, full: two days on two cores).
 LIMITS: Mapping[str, float] = {"smoke": 3600, "quick": 24 * 3600, "full": 28 * 24 * 3600}
+#: How often a run looks whether another one has ended what it waits for.
+SECONDS_BETWEEN_LOOKS = 1.0
 #: What cells of a data set or of a family of methods import, slowly: once, before they are forked.
 IMPORTED: Mapping[str, str] = {
     "digits": "sklearn.datasets",
@@ -82,9 +86,12 @@ class Failure:
 
 def run_cells(
     cells: Sequence[Cell], places: Places, device: str, origin: Provenance, progress: Progress,
-    *, workers: int = 1, timeout: float | None = None,
+    *, workers: int = 1, timeout: float | None = None, news: News | None = None,
 ) -> Iterator[Record]:  # fmt: skip
     """The record of each cell, in the order in which they get ready; with one worker, in the order given.
+
+    What another process is at work on in the same folder of models waits until that has ended; then, with `news` of the
+    results folder, its record is the cell's, of that other run.
 
     A dense model that only other cells start from is trained first, once. A cell that crashes, is killed or takes
     longer than `timeout` seconds (None: its profile's limit) is a record with that status and the reason. Raises what
@@ -99,6 +106,7 @@ def run_cells(
     running: dict[Step, Running] = {}
     threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
     child.start_server(preload(cells, device))
+    claims, blocked = Claims(places.artifacts), set[Step]()
 
     def start(step: Step) -> None:
         progress.say(f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}")
@@ -106,6 +114,7 @@ def run_cells(
         running[step] = begin(Work(step, places, device, origin, threads), limit, progress)
 
     def end(step: Step, found: Record | Failure | None) -> Iterator[Record]:
+        claims.give_up(step.cell)
         unmade.discard(step.cell.key)
         why = failed(found)
         if why is not None and not _is_stored(step.cell, places):
@@ -119,20 +128,31 @@ def run_cells(
     try:
         with progress.bar("cells", len(cells)) as advance:
             while waiting or running:
+                before = list(waiting)
                 for step in [step for step in waiting if not needs(step) & unmade]:
                     why = inherited(step, lost)
                     if why is not None:
                         waiting.remove(step)
                         yield from end(step, why)
-                    elif len(running) < workers:
+                    elif len(running) < workers and claims.take(step.cell):
                         waiting.remove(step)
-                        start(step)
+                        made = _made_elsewhere(step, places, news)
+                        if made is None:
+                            start(step)
+                        else:
+                            yield from end(step, made if isinstance(made, Record) else None)
+                    elif len(running) < workers and step not in blocked:
+                        blocked.add(step)
+                        progress.say(f"another run is at work on {step.cell.arguments}: that waits for its end")
                 if running:
                     child.wait(each.child for each in running.values())
+                elif waiting and waiting == before:
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
                 for step in [step for step, each in running.items() if each.child.is_over]:
                     try:
                         found = outcome(running.pop(step))
                     except (DataError, TaskError) as error:
+                        claims.give_up(step.cell)
                         faults.append(error)
                         waiting = [each for each in waiting if each.cell.task != step.cell.task]
                         if waiting:
@@ -145,6 +165,15 @@ def run_cells(
         for each in running.values():
             each.child.kill()
             each.replay.close()
+        claims.close()
+
+
+def _made_elsewhere(step: Step, places: Places, news: News | None) -> Record | Path | None:
+    """What another run made of a step meanwhile: its record, or the model where that alone is asked for."""
+    folder = invocation.newest_model(step.cell, places.artifacts)
+    if folder is None or step.trains_only:
+        return folder
+    return None if news is None else news.of(step.cell)
 
 
 def preload(cells: Sequence[Cell], device: str) -> tuple[str, ...]:
