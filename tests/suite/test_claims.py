@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from suite import plan, records
+from suite import plan
 from suite.claims import FILE, Claims, News
 from suite.plan import Cell
 from suite.records import Record, encode
@@ -83,20 +81,3 @@ def test_news_are_fresh_records_of_files_that_were_changed(
     assert news.of(Cell("tiny", "dense", {}, 1, "smoke")) is None and News(results_dir, "cuda").of(cell) is None
     os.utime(path, (1_000_000_000, 1_000_000_000))
     assert news.of(cell) is None, "the run has read it"
-
-
-@pytest.mark.parametrize("command", ["run", "bench"])
-def test_two_commands_share_the_work(
-    command: str, start_cli: Callable[..., subprocess.Popen[str]], results_dir: Path
-) -> None:
-    asked = (command, "--task", "tiny", "--method", "dense", "--method", "zeroes", "--profile", "smoke",
-             "--results", results_dir)  # fmt: skip
-    both = [start_cli(*asked), start_cli(*asked)]
-    printed = [process.communicate(timeout=600) for process in both]
-    assert [process.returncode for process in both] == [0, 0], printed
-    found = [record.cell for record in records.read_results(results_dir)[0] if record.kind == "accuracy"]
-    assert len(found) == len(set(found)) == 3
-    if command == "run":
-        assert sum(out.count("(measured before)") for out, _ in printed) == 3
-        counts = [int(out.splitlines()[-1].split()[0]) for out, _ in printed]
-        assert sum(counts) == 3, "each is counted as measured by the one that did"

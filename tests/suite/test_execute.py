@@ -113,6 +113,17 @@ def test_record_of_another_device_does_not_stand(
     assert said(execute.compress([tiny_cell("zeroes")], session())) == [("zeroes", "ok", False)]
 
 
+def test_model_that_another_run_has_made_meanwhile_is_not_made_again(
+    session: Callable[..., Session], tiny_cell: Callable[..., Cell]
+) -> None:
+    cells = [tiny_cell("zeroes")]
+    (one,) = execute.compress(cells, session(), for_models=True)
+    (two,) = execute.compress(cells, session(), for_models=True)  # as a benchmark asks that found none to begin with
+    assert (one.skipped, two.skipped) == (False, True) and two.record.run == one.record.run
+    (three,) = execute.compress(cells, session(force=True), for_models=True)
+    assert not three.skipped
+
+
 def test_interrupted_run_keeps_what_was_finished_and_goes_on(
     session: Start, tiny_cell: Callable[..., Cell], results_dir: Path
 ) -> None:

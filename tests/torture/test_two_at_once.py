@@ -40,8 +40,12 @@ def test_two_runs_on_one_folder_both_end_and_agree(
         "--results",
         results_dir,
     )
-    done = ended(start_cli(*asked), start_cli(*asked))
-    assert [code for code, _ in done] == [0, 0], done
+    both = [start_cli(*asked), start_cli(*asked)]
+    done = [process.communicate(timeout=PATIENCE) for process in both]
+    assert [process.returncode for process in both] == [0, 0], done
+    counts = [int(printed.splitlines()[-1].split()[0]) for printed, _ in done]
+    assert sum(counts) == 3, "each cell is measured by one of them"
+    assert sum(printed.count("(measured before)") for printed, _ in done) == 3, "and told by both"
     found, problems = records.read_results(results_dir)
     assert not problems and len({record.cell for record in found}) == 3 and len({record.run for record in found}) <= 2
     for cell in {record.cell for record in found}:
