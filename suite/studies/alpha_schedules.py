@@ -248,7 +248,7 @@ STUDY = Study(
         Finding(
             "Weight decay, in which the paper saw no improvement, may help a little along an exponential schedule: the "
             "autoencoder ends at {none} the original's loss without, {small} with 1e-4 and {large} with ten times "
-            "that, which the paper asks for. Steps of 0.1 come to {steps} without any; that is what Fig. 10 compares with.",
+            "that, which the paper asks for. Steps of 0.1, with which Fig. 10 compares, come to {steps} without any.",
             {
                 name: ("factor", Quantity(AUTOENCODER, METHOD, "loss", DECAYS[label], form="over-dense"))
                 for name, label in (
