@@ -30,22 +30,36 @@
     const other = data.setups.findIndex((_, each) => each !== index && best(board, each, tolerance));
     if (other < 0) return [];
     const found = best(board, other, tolerance);
-    const there = `#advice.on=${encodeURIComponent(data.setups[other])}&advice.lose=${form.lose.value}`;
-    return [" On ", make("a", { href: there }, data.setups[other]), `: ${found.method} ${found.setting}, ${found.speedup}.`];
+    return [" On ", make("a", { href: there(data, other) }, data.setups[other]), `: ${found.method} ${found.setting}, ${found.speedup}.`];
   }
 
-  function nothing(board, index) {
-    if (!board.timed[index]) return [board.unmeasured + " ", make("code", {}, board.needs)];
+  function there(data, index) {
+    return `#advice.on=${encodeURIComponent(data.setups[index])}&advice.lose=${form.lose.value}`;
+  }
+
+  // The network that loses least, which is more than was asked for.
+  function least(board, index, from) {
     const next = board.steps[index][0];
-    if (!next) return ["Nothing measured here is certainly faster than dense by 2 %."];
-    return [`Nothing measured here does that. From ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${next.speedup}.`];
+    return [`${from} ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${next.speedup}.`];
+  }
+
+  function nothing(data, board, index, tolerance) {
+    const other = elsewhere(data, board, index, tolerance);
+    if (board.timed[index]) {
+      if (!board.steps[index].length) return ["Nothing measured here is certainly faster than dense by 2 %.", ...other];
+      return ["Nothing measured here does that. ", ...least(board, index, "From"), ...other];
+    }
+    const somewhere = board.steps.findIndex((steps) => steps.length);
+    if (somewhere < 0) return [board.unmeasured + " ", make("code", {}, board.needs)];
+    if (other.length) return ["No compressed network was timed here.", ...other];
+    return ["No compressed network was timed here. On ", make("a", { href: there(data, somewhere) }, data.setups[somewhere]), ", ", ...least(board, somewhere, "from")];
   }
 
   function row(data, board, index, tolerance) {
     const found = best(board, index, tolerance);
     const title = make("th", { scope: "row" }, make("a", { href: board.page }, board.title),
       board.profile === "full" ? "" : " ", board.profile === "full" ? "" : make("span", { class: "tag " + board.profile }, board.profile + " profile"));
-    if (!found) return make("tr", {}, title, make("td", { colspan: "4", class: "none" }, ...nothing(board, index), ...elsewhere(data, board, index, tolerance)));
+    if (!found) return make("tr", {}, title, make("td", { colspan: "4", class: "none" }, ...nothing(data, board, index, tolerance)));
     const how = found.commands.length
       ? make("details", { class: "values", open: true }, make("summary", {}, "Make and export it"), ...found.commands.map((text) => make("p", {}, make("code", { class: "command" }, text))), make("small", {}, "In a checkout with its data (README). The file runs in ONNX Runtime, at a speed of its own."))
       : make("small", {}, "This checkout cannot make it again.");

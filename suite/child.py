@@ -138,14 +138,14 @@ class Child(Generic[T]):
         self.connection.close()
 
 
-def wait(children: Iterable[Child[Any]]) -> None:
+def wait(children: Iterable[Child[Any]], longest: float = LONGEST_WAIT) -> None:
     """Sleep until one of the children says something, ends, or runs out of time; then listen to all of them.
 
-    After a day it returns all the same: whoever waits asks whether they are over, and waits again.
+    After `longest` seconds it returns all the same: whoever waits asks whether they are over, and waits again.
     """
     children = list(children)
     left = min(child.seconds_left for child in children)
-    multiprocessing.connection.wait([child.connection for child in children], min(left, LONGEST_WAIT))
+    multiprocessing.connection.wait([child.connection for child in children], min(left, longest))
     for child in children:
         child.listen()
 

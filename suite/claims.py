@@ -9,7 +9,7 @@ from pathlib import Path
 
 from suite import plan
 from suite.plan import Cell
-from suite.records import Record, read_file, record_files
+from suite.records import Record, now, read_file, record_files, sha256_of
 
 #: In the folder of models that runs share: a byte for each cell, locked by whoever makes it.
 FILE = ".running"
@@ -46,7 +46,7 @@ class Claims:
         import fcntl
 
         try:
-            fcntl.lockf(self._file, sum(getattr(fcntl, each) for each in how), 1, int(cell.key[:15], 16))
+            fcntl.lockf(self._file, sum(getattr(fcntl, each) for each in how), 1, _place(cell))
         except (BlockingIOError, PermissionError):
             return False
         except OSError:  # a file system without locks
@@ -60,19 +60,28 @@ class Claims:
             self._file = None
 
 
+def _place(cell: Cell) -> int:
+    """The byte of a cell: another one for other code, which makes another model."""
+    return int(sha256_of([cell.key, cell.freshness])[:15], 16)
+
+
 class News:
     """The accuracy records that other runs add to a results folder, since whoever asks has read it."""
 
     def __init__(self, results: Path, device: str) -> None:
         self._results, self._device = results, device
-        self._since = time.time() - MARGIN
+        self._since, self._began = time.time() - MARGIN, now()
 
     def of(self, cell: Cell) -> Record | None:
-        """The fresh record of a cell that another run has added, which makes it needless to run it here."""
+        """The fresh record of a cell that another run has added, which makes it needless to run it here.
+
+        A failure counts where it happened since: what failed before is to be tried again.
+        """
         found: list[Record] = []
         for path in record_files(self._results):
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime >= self._since:
                     found += read_file(path)[0]
-        found.sort(key=lambda record: record.created)
-        return plan.standing(found).get((cell.key, "accuracy", self._device))
+        own = [each for each in found if (each.cell, each.kind, each.device) == (cell.key, "accuracy", self._device)]
+        own = [each for each in own if plan.is_fresh(each) and (each.status == "ok" or each.created >= self._began)]
+        return max(own, key=lambda each: (each.status == "ok", each.created), default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import os
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import records, registry
+from suite import records, registry, streams
 from suite.errors import DataError, SuiteError, UsageError, remedy
 from suite.options import (
     RESULTS,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 failed, 2 usage. What a user can mend is one line."""
-    _open_what_is_closed()
+    streams.open_closed()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # where it is not UTF-8, "?" stands for what it lacks
     options = None
@@ -60,23 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _open_what_is_closed() -> None:
-    """Lead standard streams that are closed (`>&-`) nowhere, or the next files to be opened take their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        with contextlib.suppress(OSError):
-            os.fstat(number)
-            continue
-        nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
-        os.set_inheritable(nowhere, True)  # as the others are, for the processes that work
-        setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
-
-
 def _what_is_left(options: argparse.Namespace | None) -> str:
     """What a command that was interrupted leaves behind."""
-    if options is None or options.command not in (_run, _bench, _study, _merge):
-        return "nothing is kept, the same command begins anew"
-    if options.command is not _merge and options.force:
-        return "what was finished is kept; --force would begin anew, without it the command goes on from there"
+    asked = {} if options is None else vars(options)
+    if asked.get("command") not in (_run, _bench, _study, _merge):
+        return f"{'what was trained' if asked.get('keep') else 'nothing'} is kept, the same command begins anew"
+    if asked.get("force"):
+        return "what was finished is kept; with --force the command begins anew, without it what is fresh is left alone"
     return "what was finished is kept, the same command goes on from there"
 
 
@@ -322,10 +311,12 @@ def _merge(options: argparse.Namespace) -> int:
     require_folder(options.into, option=" (--into)")
     new, known, problems = merging.merge(options.sources, options.into)
     problems += [problem for source in options.sources for problem in machine.damaged(source)]
-    bad = [problem for problem in problems if problem.check != pictures.CHECK]
+    bad = 0
     for problem in problems:
-        print(f"prunemark: {'left out: ' if problem in bad else ''}{problem}", file=sys.stderr)
-    print(f"{new} records added to {options.into}, {known} were there already, {len(bad)} bad ones left out")
+        left_out = problem.check != pictures.CHECK
+        bad += left_out
+        print(f"prunemark: {'left out: ' if left_out else ''}{problem}", file=sys.stderr)
+    print(f"{new} records added to {options.into}, {known} were there already, {bad} bad ones left out")
     return 1 if problems else 0
 
 
@@ -381,7 +372,7 @@ def _doctor(options: argparse.Namespace) -> int:
         try:
             answer = "" if name in datafiles.EMBEDDED else f": {data.describe(name, root)}"
             facts.append((f"data {name}", f"found{answer}"))
-        except DataError as error:
+        except SuiteError as error:
             damaged += 1
             facts.append((f"data {name}", f"unusable: {error}"))
     width = max(len(name) for name, _ in facts)

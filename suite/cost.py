@@ -110,12 +110,12 @@ def training_macs(cell: Cell, known: Mapping[str, int] = NOTHING) -> float:
     return float(step_macs(cell.task, known)) * _images(cell)[0] * _epochs(cell)
 
 
-def evaluation_macs(cell: Cell, known: Mapping[str, int] = NOTHING) -> float:
+def evaluation_macs(cell: Cell, known: Mapping[str, int] = NOTHING, *, trained: bool = False) -> float:
     """About how many MACs it takes to judge a cell's network: on validation data after each epoch and once more, and on
-    the test split.
+    the test split; of one that is `trained` already, that without the epochs.
     """
     _, validation, test = _images(cell)
-    return float(dense_macs(cell.task, known)) * (validation * (_epochs(cell) + 1) + test)
+    return float(dense_macs(cell.task, known)) * (validation * (1 + (0 if trained else _epochs(cell))) + test)
 
 
 def _epochs(cell: Cell) -> float:
@@ -151,22 +151,22 @@ def estimate_seconds(
 
     `known` are MACs of dense networks by task; torch counts what is not there.
     """
-    return sum(training_macs(cell, known) for cell in _to_do(cells, have)) / training_rate(device)
-
-
-def _to_do(cells: Iterable[Cell], have: frozenset[str]) -> list[Cell]:
-    """The cells and their dense ones, each once, without those in `have`."""
-    each = {each.key: each for cell in cells for each in (cell, cell.dense)}
-    return [cell for key, cell in each.items() if key not in have]
+    wanted = {each.key: each for cell in cells for each in (cell, cell.dense)}
+    return sum(training_macs(cell, known) for key, cell in wanted.items() if key not in have) / training_rate(device)
 
 
 def running_seconds(
     cells: Iterable[Cell], device: str, have: frozenset[str] = frozenset(), known: Mapping[str, int] = NOTHING
 ) -> float:
-    """The same with what cells take beside training: a process each, and the evaluation of their networks."""
-    todo = _to_do(cells, have)
-    macs = sum(training_macs(cell, known) + evaluation_macs(cell, known) for cell in todo)
-    return macs / training_rate(device) + SECONDS_PER_CELL * len(todo)
+    """The same with what cells take beside training: a process each, and the evaluation of their networks.
+
+    A cell in `have` is not trained, but evaluated all the same.
+    """
+    cells = list(cells)
+    implied = {cell.dense.key: cell.dense for cell in cells if cell.dense.key not in have}
+    todo = implied | {cell.key: cell for cell in cells}
+    judging = sum(evaluation_macs(cell, known, trained=key in have) for key, cell in todo.items())
+    return estimate_seconds(cells, device, have, known) + judging / training_rate(device) + SECONDS_PER_CELL * len(todo)
 
 
 def at_most(cells: Sequence[Cell], device: str, artifacts: Path, known: Mapping[str, int] = NOTHING) -> str:
@@ -174,9 +174,8 @@ def at_most(cells: Sequence[Cell], device: str, artifacts: Path, known: Mapping[
     return f"at most {duration(running_seconds(cells, device, trained(cells, artifacts), known))}"
 
 
-def announcement(cells: Sequence[Cell], device: str, artifacts: Path, found: Iterable[Record]) -> str:
-    """How many cells are to be run, and how long that takes at most where it can be told without torch."""
-    known = stated(found)
+def announcement(cells: Sequence[Cell], device: str, artifacts: Path, known: Mapping[str, int]) -> str:
+    """How many cells are to be run, and how long that takes at most where their MACs are `known`: without torch."""
     limit = (
         at_most(cells, device, artifacts, known) if is_stated(cells, known) else "python -m suite plan says how long"
     )

@@ -86,8 +86,8 @@ def compress(
     The bases that cells start from are run first, where their models are not stored. Several cells are announced. With
     `for_models` records are no reason to skip: the models are wanted, and the caller has announced them.
     """
-    found = standing_records(session)
-    standing = {} if session.force or for_models else plan.standing(found)
+    found = [] if for_models else standing_records(session)
+    standing = {} if session.force else plan.standing(found)
     todo = []
     for cell in cells:
         known = standing.get((cell.key, "accuracy", session.device))
@@ -100,13 +100,13 @@ def compress(
     todo = list(plan.with_bases(todo, lambda base: _stored(base, session) is None))
     called = executor_called(executor)
     if len(todo) > 1 and not for_models:
-        session.progress.say(cost.announcement(todo, session.device, session.places.artifacts, found))
+        macs = {} if called.address else cost.stated(found)  # of workers' machines nothing is known
+        session.progress.say(cost.announcement(todo, session.device, session.places.artifacts, macs))
     with session.files() as append:
         for record in called.run(todo, session, called.address):
-            own = record.run == session.origin.run  # or another run made it meanwhile, and wrote it
-            if own:
+            if record.run == session.origin.run:  # or another run made it meanwhile, and wrote it
                 append(record)
-            yield Outcome(record, skipped=not own)
+            yield Outcome(record, skipped=record.run != session.origin.run)
 
 
 @dataclass(frozen=True)

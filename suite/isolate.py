@@ -90,8 +90,8 @@ def run_cells(
 ) -> Iterator[Record]:  # fmt: skip
     """The record of each cell, in the order in which they get ready; with one worker, in the order given.
 
-    What another process is at work on in the same folder of models waits until that has ended; then, with `news` of the
-    results folder, its record is the cell's, of that other run.
+    What another process is at work on in the same folder of models waits until that has ended, and the others go before
+    it; then, with `news` of the results folder, its record is the cell's, of that other run, failed ones too.
 
     A dense model that only other cells start from is trained first, once. A cell that crashes, is killed or takes
     longer than `timeout` seconds (None: its profile's limit) is a record with that status and the reason. Raises what
@@ -106,7 +106,7 @@ def run_cells(
     running: dict[Step, Running] = {}
     threads = None if workers == 1 else max(1, machine.usable_cores() // workers)
     child.start_server(preload(cells, device))
-    claims, blocked = Claims(places.artifacts), set[Step]()
+    claims, told = Claims(places.artifacts), set[Step]()
 
     def start(step: Step) -> None:
         progress.say(f"{'dense model of ' if step.trains_only else ''}{step.cell.arguments}")
@@ -114,7 +114,6 @@ def run_cells(
         running[step] = begin(Work(step, places, device, origin, threads), limit, progress)
 
     def end(step: Step, found: Record | Failure | None) -> Iterator[Record]:
-        claims.give_up(step.cell)
         unmade.discard(step.cell.key)
         why = failed(found)
         if why is not None and not _is_stored(step.cell, places):
@@ -124,11 +123,12 @@ def run_cells(
         if isinstance(found, Record):
             advance()
             yield found
+        claims.give_up(step.cell)  # only now that whoever takes the record has written it
 
     try:
         with progress.bar("cells", len(cells)) as advance:
             while waiting or running:
-                before = list(waiting)
+                refused = False
                 for step in [step for step in waiting if not needs(step) & unmade]:
                     why = inherited(step, lost)
                     if why is not None:
@@ -136,17 +136,20 @@ def run_cells(
                         yield from end(step, why)
                     elif len(running) < workers and claims.take(step.cell):
                         waiting.remove(step)
-                        made = _made_elsewhere(step, places, news)
-                        if made is None:
+                        made = None if news is None or step.trains_only else news.of(step.cell)
+                        if made is None or (made.status == "ok" and not _is_stored(step.cell, places)):
                             start(step)
                         else:
-                            yield from end(step, made if isinstance(made, Record) else None)
-                    elif len(running) < workers and step not in blocked:
-                        blocked.add(step)
-                        progress.say(f"another run is at work on {step.cell.arguments}: that waits for its end")
+                            yield from end(step, made)
+                    elif len(running) < workers:
+                        refused = True
+                        if step not in told:
+                            told.add(step)
+                            progress.say(f"another run is at work on {step.cell.arguments}: that waits for its end")
                 if running:
-                    child.wait(each.child for each in running.values())
-                elif waiting and waiting == before:
+                    longest = SECONDS_BETWEEN_LOOKS if refused and len(running) < workers else child.LONGEST_WAIT
+                    child.wait([each.child for each in running.values()], longest)
+                elif refused:
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                 for step in [step for step, each in running.items() if each.child.is_over]:
                     try:
@@ -166,14 +169,6 @@ def run_cells(
             each.child.kill()
             each.replay.close()
         claims.close()
-
-
-def _made_elsewhere(step: Step, places: Places, news: News | None) -> Record | Path | None:
-    """What another run made of a step meanwhile: its record, or the model where that alone is asked for."""
-    folder = invocation.newest_model(step.cell, places.artifacts)
-    if folder is None or step.trains_only:
-        return folder
-    return None if news is None else news.of(step.cell)
 
 
 def preload(cells: Sequence[Cell], device: str) -> tuple[str, ...]:

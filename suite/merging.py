@@ -43,7 +43,7 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]
                         fresh.append(record)
                     # also those that a record here names: they may have been lost on the way
                     pictures.copy(record.gallery, source / pictures.FOLDER, gallery)
-                    lost = [each for each in record.gallery if not (gallery / f"{each}.webp").is_file()]
+                    lost = [each for each in record.gallery if pictures.read(each, gallery) is None]
                     if lost:
                         reason = pictures.lacking(lost, source / pictures.FOLDER)
                         problems.append(Problem(path, line, reason, pictures.CHECK))

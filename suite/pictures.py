@@ -49,20 +49,24 @@ The pictures in this folder are named by the SHA-256 of their bytes; the records
 
 
 def keep(content: bytes, folder: Path) -> str:
-    """Write a picture as `<sha256>.webp`, with the notice beside it, unless it is there; returns the hash."""
+    """Write a picture as `<sha256>.webp`, with the notice beside it, unless it is there whole; returns the hash."""
     digest = hashlib.sha256(content).hexdigest()
-    for path, each in ((folder / "NOTICE", NOTICE.encode()), (folder / f"{digest}.webp", content)):
-        if not path.exists():
-            write_atomically(path, each)
+    if not (folder / "NOTICE").exists():
+        write_atomically(folder / "NOTICE", NOTICE.encode())
+    if read(digest, folder) is None:
+        write_atomically(folder / f"{digest}.webp", content)
     return digest
 
 
 def read(digest: str, folder: Path) -> bytes | None:
     """The bytes of a picture, small and with the hash that is their name; None where there are none. No links."""
     path = folder / f"{digest}.webp"
-    if folder.is_symlink() or path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+    try:
+        if folder.is_symlink() or path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        content = path.read_bytes()
+    except OSError:
         return None
-    content = path.read_bytes()
     return content if hashlib.sha256(content).hexdigest() == digest else None
 
 

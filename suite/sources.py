@@ -92,7 +92,8 @@ def parse(path: Path) -> ast.Module:
     except OSError as error:
         raise RegistrationError(f"{path} cannot be read: {error.strerror}") from error
     except SyntaxError as error:
-        raise RegistrationError(f"{path} is not valid Python: line {error.lineno}: {error.msg}") from error
+        line = "" if error.lineno is None else f"line {error.lineno}: "
+        raise RegistrationError(f"{path} is not valid Python: {line}{error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise RegistrationError(f"{path} is not valid Python: {error}") from error
 

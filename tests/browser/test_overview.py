@@ -61,6 +61,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, pictures: dict[str, bytes]) -
             times = {"speedup": batch**0.1 * speedup, "speedup_low": speedup * 0.99, "speedup_high": speedup * 2}
             conditions = {**HOT, "batch_size": batch}
             records.append(made(ratio, kind="latency", metrics=times, conditions=conditions))
+    for task, top1, speedup in (("googlenet-cifar100", 0.935, 1.2), ("resnet18-cifar10", 0.90, 2.0)):
+        there: dict[str, Any] = {"task": task, "machine": "far", "run": "far"}
+        times = {"speedup": speedup, "speedup_low": speedup * 0.99, "speedup_high": speedup * 1.01}
+        records.append(made(0.5, metrics={"top1": top1, "dense_top1": 0.94}, **there))
+        records.append(made(0.5, kind="latency", metrics=times, conditions=HOT, **there))
     for ratio in (0.5, 0.25):
         records.append(made(ratio, task=AUTOENCODER, metrics={"loss": ratio, "dense_loss": 0.2},
                             gallery=list(pictures), notes={HOSTILE: HOSTILE}))  # fmt: skip
@@ -68,8 +73,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, pictures: dict[str, bytes]) -
     (folder / "gallery").mkdir(parents=True)
     for digest, content in pictures.items():
         (folder / "gallery" / f"{digest}.webp").write_bytes(content)
-    (folder / "box").mkdir()
-    (folder / "box" / "run.jsonl").write_bytes(b"".join(map(encode, records)))
+    for machine in ("box", "far"):
+        (folder / machine).mkdir()
+        own = [encode(record) for record in records if record.machine == machine]
+        (folder / machine / "run.jsonl").write_bytes(b"".join(own))
     return render.build(folder, tmp_path / "public").parent
 
 
@@ -108,6 +115,13 @@ def test_advice_follows_the_fragment(browse: Callable[[str], str]) -> None:
     assert advised(document) == ["channel_ratio 0.5"]
     assert "2 points (of a loss, 10 %)" in document and "at least 2.97\u00d7" in document
     assert f"--out {TASK}-{METHOD}.onnx" in html.unescape(document)
+
+
+def test_advice_says_what_another_machine_has_where_this_one_has_nothing(browse: Callable[[str], str]) -> None:
+    text = html.unescape(re.sub("<[^>]+>", "", browse("index.html")))
+    on = "No compressed network was timed here. On batch 1, 1 thread, hot, eager on far"
+    assert f"{on}: {METHOD} importance l1, channel_ratio 0.5, 1.20\u00d7." in text
+    assert f"{on}, from 4 points on: {METHOD} importance l1, channel_ratio 0.5, 2.00\u00d7." in text
 
 
 def test_a_hostile_or_foolish_fragment_changes_nothing(browse: Callable[[str], str]) -> None:

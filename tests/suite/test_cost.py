@@ -63,19 +63,19 @@ def test_running_is_training_evaluating_and_a_process_each() -> None:
     assert cost.running_seconds(cells, "cpu", have) == pytest.approx(2 * judged)
     dense = cost.estimate_seconds(cells, "cpu") + 100 * 2_500 * one_pass + judged
     assert cost.running_seconds(cells, "cpu") == pytest.approx(2 * judged + dense)
+    evaluated = cost.running_seconds([dense_cell := cells[0].dense], "cpu", have)
+    assert evaluated == pytest.approx(judged), "a model that is there is evaluated all the same"
+    assert dense_cell.key in have
     smoke = cost.running_seconds([cell("dense", profile="smoke")], "cpu")
     assert smoke == pytest.approx((3 * 256 + 3 * 256) * one_pass + cost.SECONDS_PER_CELL)
 
 
-def test_cells_are_announced_without_torch_where_their_macs_are_known(
-    make_record: Callable[..., Record], tiny_task: Any, tmp_path: Path
-) -> None:
+def test_cells_are_announced_without_torch_where_their_macs_are_known(tiny_task: Any, tmp_path: Path) -> None:
     cells = [
         Cell("tiny", "zeroes", registry.method("zeroes").complete({"share": share}), 0, "smoke") for share in (0, 1)
     ]
-    assert cost.announcement(cells, "cpu", tmp_path, []) == "2 cells to run: python -m suite plan says how long"
-    fresh = make_record(freshness=plan.current_freshness("tiny", "zeroes"), metrics={"dense_macs": 7})
-    assert cost.announcement(cells, "cpu", tmp_path, [fresh]) == "2 cells to run: at most 21 s"
+    assert cost.announcement(cells, "cpu", tmp_path, {}) == "2 cells to run: python -m suite plan says how long"
+    assert cost.announcement(cells, "cpu", tmp_path, {"tiny": 7}) == "2 cells to run: at most 21 s"
 
 
 def test_dense_model_of_earlier_code_is_not_there(tmp_path: Path) -> None:
