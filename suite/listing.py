@@ -236,7 +236,7 @@ def line(record: Record, among: Sequence[Cell] = ()) -> str:
     m = {name: value for name, value in record.metrics.items() if value is not None}  # others' may lack some
     if record.kind == "accuracy":
         score = [f"{name} {m[name]:.4f} (dense {m['dense_' + name]:.4f})" for name in m if f"dense_{name}" in m][:1]
-        size = [f"{m['parameters']:,} parameters", *(f"{m[name] / 1e6:.1f} M MACs" for name in ("macs",) if name in m)]
+        size = [f"{m['parameters']:,} parameters", *(_macs(m[name]) for name in ("macs",) if name in m)]
         return f"{what}: {', '.join([*score, *size])}"
     where = _where(record)
     if record.notes.get("contended"):
@@ -252,6 +252,10 @@ def line(record: Record, among: Sequence[Cell] = ()) -> str:
         dense = m.get("dense_joules", float("nan"))
         return f"{what}: {m['joules']:.3g} J an image, dense {dense:.3g} J ({where})"
     return f"{record.task} noise floor {100 * m['noise_floor']:.2f} % ({where})"
+
+
+def _macs(count: float) -> str:
+    return f"{count / 1e6:.1f} M MACs" if count >= 1e5 else f"{count:,} MACs"
 
 
 def failure(record: Record) -> str:

@@ -24,11 +24,14 @@ def results_frame(folder: str | Path = "results") -> pd.DataFrame:
     """Every valid record of a results folder as a row, oldest first, in base units.
 
     What is nested in a record has columns such as `metrics.top1`, `conditions.batch_size` and
-    `hyperparameters.channel_ratio`; curves, samples and provenance stay as they are. Lines that are no records are left
+    `hyperparameters.channel_ratio`; curves, samples and provenance stay as they are and have their columns even where
+    there is no record. Lines that are no records are left
     out: `python -m suite check` names them. RecordError where there is no such folder.
     """
     found, _ = records.read_results(_existing(folder))
-    return pd.DataFrame([dict(_flat(msgspec.to_builtins(record))) for record in found])
+    lines = [dict(_flat(msgspec.to_builtins(record))) for record in found]
+    plain = [name for name in records.Record.__struct_fields__ if name not in NESTED]
+    return pd.DataFrame(lines, columns=None if lines else plain)
 
 
 def _flat(record: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -128,3 +128,28 @@ def test_what_another_run_is_at_work_on_comes_last_and_once(
         assert next(made).cell == cells[1].key
     assert list(made) == []
     assert capsys.readouterr().err.count(f"another run is at work on {cells[1].arguments}: that waits") == 1
+
+
+def test_free_worker_takes_up_what_another_run_lets_go_while_others_are_silent(
+    places: Any, origin: Any, tiny_cell: Callable[..., Cell], install: Callable[..., Path]
+) -> None:
+    sleeps = '''
+import time
+
+from suite import register_method
+
+
+@register_method("sleeps", family="unstructured pruning")
+def sleeps(model, bench):
+    """Sleep for ever."""
+    time.sleep(1000)
+'''
+    install(methods={"sleepy": sleeps})
+    list(isolate.run_cells([tiny_cell("dense")], places, "cpu", origin, Progress(silent=True)))
+    cells = [tiny_cell("sleeps"), tiny_cell("zeroes", share=0.3)]
+    with other(places.artifacts, cells[1]) as process:
+        assert told(process) == "True"
+        threading.Timer(4, process.kill).start()
+        made = isolate.run_cells(cells, places, "cpu", origin, Progress(silent=True), workers=2, timeout=120)
+        assert next(made).cell == cells[1].key, "not only once the first is stopped"
+        made.close()

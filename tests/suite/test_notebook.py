@@ -63,3 +63,4 @@ def test_what_is_not_there_is_named(results_dir: Path, tmp_path: Path) -> None:
 
 def test_frame_of_an_empty_folder_is_empty(tmp_path: Path) -> None:
     assert results_frame(tmp_path).empty and notebook.leaderboard_frame(tmp_path).empty
+    assert {"task", "method", "kind", "status", "curve"} <= set(results_frame(tmp_path).columns)
