@@ -298,6 +298,16 @@ STUDY = Study(
             },
         ),
         Finding(
+            "The attempt that failed first, exponential at a constant rate of 0.1 with a frozen original, ends worst of "
+            "those that lived: {first}. Fig. 9's, multiplicative with noise and the original frozen too, has {noisy}, "
+            "and {still} without the noise.",
+            {
+                "first": ("fraction", Quantity(VGG, METHOD, "top1", FIG_8)),
+                "noisy": ("fraction", Quantity(VGG, METHOD, "top1", FIG_9)),
+                "still": ("fraction", _top1(schedule="multiplicative", update_original="never")),
+            },
+        ),
+        Finding(
             "Whether the original learns always or late does not matter: {always} and {late}. Where it never does "
             "{never} are left, but it then stays in the network until after the restarts, and a network whose original "
             "learned ends at {after} when it is merged that late: freezing is not shown to be what costs.",
