@@ -298,9 +298,9 @@ STUDY = Study(
             },
         ),
         Finding(
-            "The attempt that failed first, exponential at a constant rate of 0.1 with a frozen original, ends worst of "
-            "those that lived: {first}. Fig. 9's, multiplicative with noise and the original frozen too, has {noisy}, "
-            "and {still} without the noise.",
+            "The attempt that failed first, exponential at a constant rate of 0.1 with a frozen original, ends worst "
+            "of those that lived: {first}. Fig. 9's, multiplicative with noise and the original frozen too, has "
+            "{noisy}, and {still} without the noise.",
             {
                 "first": ("fraction", Quantity(VGG, METHOD, "top1", FIG_8)),
                 "noisy": ("fraction", Quantity(VGG, METHOD, "top1", FIG_9)),
