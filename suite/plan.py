@@ -17,9 +17,14 @@ from suite.sources import spell
 from suite.tasks import PROFILES, Task
 
 DENSE = "dense"
-#: What a fault of the suite spoiled until it was mended, as (kind, backend, when): such records are stale. The peaks of
-#: compiled networks had another run of the compiler inside.
-SPOILED = (("memory", "compile", "2026-11-29T18:30:00Z"),)
+#: What a fault of the suite spoiled until it was mended, as (kind, backend, when): such records are stale. Peaks were
+#: as much the luck of the allocator as the network's (`suite.memory`), those of compiled ones had another run of the
+#: compiler inside before.
+SPOILED = (
+    ("memory", "compile", "2026-11-30T19:15:00Z"),
+    ("memory", "eager", "2026-11-30T19:15:00Z"),
+    ("memory", "onnxruntime", "2026-11-30T19:15:00Z"),
+)
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,9 @@ def verifiable(record: Record) -> Cell:
         raise UsageError("a noise floor is this machine's own, and measured anew with each benchmark: verify a latency")
     if not plan.is_fresh(record):
         raise UsageError(
-            "the record is stale: its method, model, task or protocol is not that of this checkout, so another number "
-            f"would prove nothing; check out commit {(record.git_commit or 'that it names')[:12]}"
+            "the record is stale: its method, model, task or protocol is not that of this checkout, or a fault of the "
+            "suite has been mended since, so another number would prove nothing; check out commit "
+            f"{(record.git_commit or 'that it names')[:12]}"
         )
     return Cell(record.task, record.method, record.hyperparameters, record.seed, record.profile)
 

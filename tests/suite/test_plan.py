@@ -138,13 +138,14 @@ def test_stale_and_failed_records_do_not_stand(fresh: Make, make_record: Make) -
 
 
 def test_what_a_mended_fault_spoiled_is_stale_and_what_came_after_is_not(fresh: Make) -> None:
-    kind, backend, mended = plan.SPOILED[0]
-    before, after = f"2026-11-28{mended[10:]}", f"2026-11-30{mended[10:]}"
-    conditions = {"batch_size": 1, "threads": 1, "backend": backend, "precision": "int8", "cache": "hot"}
-    spoiled = {"kind": kind, "conditions": conditions, "metrics": {"peak_bytes": 1}}
-    assert not plan.is_fresh(fresh(**spoiled, created=before)) and plan.is_fresh(fresh(**spoiled, created=after))
-    eager = spoiled | {"conditions": conditions | {"backend": "eager"}}
-    assert plan.is_fresh(fresh(**eager, created=before)) and plan.is_fresh(fresh(created=before))
+    assert {backend for kind, backend, _ in plan.SPOILED if kind == "memory"} == {"compile", "eager", "onnxruntime"}
+    for kind, backend, mended in plan.SPOILED:
+        before, after = f"2026-11-28{mended[10:]}", f"2026-12-01{mended[10:]}"
+        conditions = {"batch_size": 1, "threads": 1, "backend": backend, "precision": "int8", "cache": "hot"}
+        spoiled = {"kind": kind, "conditions": conditions, "metrics": {"peak_bytes": 1}}
+        assert not plan.is_fresh(fresh(**spoiled, created=before)) and plan.is_fresh(fresh(**spoiled, created=after))
+        timed = {"kind": "latency", "conditions": conditions, "metrics": {"speedup": 1}}
+        assert plan.is_fresh(fresh(**timed, created=before)) and plan.is_fresh(fresh(created=before))
 
 
 def test_a_failure_does_not_unseat_an_earlier_success(fresh: Make) -> None:
