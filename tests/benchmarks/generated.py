@@ -80,7 +80,7 @@ def _record(
         freshness=plan.current_freshness(task, method) or "", status="ok", metrics=metrics, conditions=conditions,
         curve=curve if kind == "accuracy" else [],
         samples=[[0.01 + n / 1e5, round(0.01 / speedup, 7)] for n in range(PAIRS)] if speedup is not None else [],
-        created=f"2026-01-01T00:00:0{seed}.000000Z", machine=machine, run=f"generated-{kind}",
+        created=f"2026-11-30T20:00:0{seed}.000000Z", machine=machine, run=f"generated-{kind}",
         command=f"python -m suite run --task {task} --method {method} --seed {seed} --profile full",
         git_commit="0" * 40, git_dirty=False, versions={"python": "3.11", "torch": "2.15.0"},
         data_source="generated" if kind == "accuracy" else None, data_sha256="d" * 64 if kind == "accuracy" else None,

@@ -49,8 +49,12 @@ def test_hostile_lines_are_read_checked_and_merged(
     assert {(problem.path, problem.line) for problem in problems if problem.check == "record"} <= bad
 
     started = time.process_time()
-    new, known, left_out = merging.merge([sent], into)
+    new, known, told = merging.merge([sent], into)
     merged = time.process_time() - started
+    left_out = [problem for problem in told if problem.check != "picture"]
+    stayed = {(problem.path, problem.line) for problem in left_out}
+    lost = {(problem.path, problem.line) for problem in told} - stayed
+    assert lost and len(lost) == len(told) - len(left_out), "named once, of records that came in"
     ahead = [problem for problem in left_out if problem.check == "clock"]
     assert ahead and new + known + len(ahead) == len(found) and len(left_out) == len(problems) + len(ahead)
     arrived = contents(into)
