@@ -66,10 +66,10 @@ def _place(cell: Cell) -> int:
 
 
 class News:
-    """The accuracy records that other runs add to a results folder, since whoever asks has read it."""
+    """The accuracy records that other runs than `own` add to a results folder, since whoever asks has read it."""
 
-    def __init__(self, results: Path, device: str) -> None:
-        self._results, self._device = results, device
+    def __init__(self, results: Path, device: str, own: str = "") -> None:
+        self._results, self._device, self._own = results, device, own
         self._since, self._began = time.time() - MARGIN, now()
 
     def of(self, cell: Cell) -> Record | None:
@@ -80,7 +80,7 @@ class News:
         found: list[Record] = []
         for path in record_files(self._results):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime >= self._since:
+                if path.stem != self._own and path.stat().st_mtime >= self._since:
                     found += read_file(path)[0]
         own = [each for each in found if (each.cell, each.kind, each.device) == (cell.key, "accuracy", self._device)]
         own = [each for each in own if plan.is_fresh(each) and (each.status == "ok" or each.created >= self._began)]

@@ -130,7 +130,7 @@ def executor_called(name: str) -> Executor:
 
 def _local(cells: Sequence[Cell], session: Session, address: str) -> Iterator[Record]:
     machine.write_machine(session.places.results)
-    news = None if session.force else News(session.places.results, session.device)
+    news = None if session.force else News(session.places.results, session.device, session.origin.run)
     yield from isolate.run_cells(
         cells, session.places, session.device, session.origin, session.progress,
         workers=session.workers, timeout=session.timeout, news=news,

@@ -42,10 +42,10 @@ def merge(sources: Sequence[Path], into: Path) -> tuple[int, int, list[Problem]]
                         known.add(digest)
                         fresh.append(record)
                     # also those that a record here names: they may have been lost on the way
-                    pictures.copy(record.gallery, source / pictures.FOLDER, gallery)
-                    lost = [each for each in record.gallery if pictures.read(each, gallery) is None]
+                    lost = pictures.copy(record.gallery, source / pictures.FOLDER, gallery)
                     if lost:
-                        reason = pictures.lacking(lost, source / pictures.FOLDER)
+                        named = [each for each in record.gallery if each in lost]
+                        reason = pictures.lacking(named, source / pictures.FOLDER)
                         problems.append(Problem(path, line, reason, pictures.CHECK))
                 _write_merged(fresh, into, names)
                 new += len(fresh)

@@ -25,8 +25,8 @@ def results_frame(folder: str | Path = "results") -> pd.DataFrame:
 
     What is nested in a record has columns such as `metrics.top1`, `conditions.batch_size` and
     `hyperparameters.channel_ratio`; curves, samples and provenance stay as they are and have their columns even where
-    there is no record. Lines that are no records are left
-    out: `python -m suite check` names them. RecordError where there is no such folder.
+    there is no record. Lines that are no records are left out: `python -m suite check` names them. RecordError where
+    there is no such folder.
     """
     found, _ = records.read_results(_existing(folder))
     lines = [dict(_flat(msgspec.to_builtins(record))) for record in found]

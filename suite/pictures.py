@@ -70,12 +70,16 @@ def read(digest: str, folder: Path) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest() == digest else None
 
 
-def copy(digests: Iterable[str], source: Path, into: Path) -> None:
-    """Copy pictures between folders: those that may be read."""
+def copy(digests: Iterable[str], source: Path, into: Path) -> set[str]:
+    """Copy pictures between folders, those that may be read; returns those that are in neither."""
+    lost = set()
     for digest in sorted(set(digests)):
         content = read(digest, source)
         if content is not None:
             keep(content, into)
+        elif read(digest, into) is None:
+            lost.add(digest)
+    return lost
 
 
 def lacking(lost: Sequence[str], folder: Path) -> str:

@@ -263,11 +263,10 @@ def _write_badges(found: Leaderboard, to: Path) -> None:
 def _copy_pictures(found: Leaderboard, source: Path, into: Path, warn: Warn) -> frozenset[str]:
     """Copy the pictures that shown records name; the hashes of those that were there, small, and what they claim."""
     named = {digest for board in found.boards for row in board.rows for r in row.records for digest in r.gallery}
-    pictures.copy(named, source, into)
-    there = frozenset(path.stem for path in into.glob("*.webp"))
-    if named - there:
-        warn(f"{source} lacks {len(named - there)} of {len(named)} pictures: python -m suite check names their records")
-    return there
+    lost = pictures.copy(named, source, into)
+    if lost:
+        warn(f"{source} lacks {len(lost)} of {len(named)} pictures: python -m suite check names their records")
+    return frozenset(named - lost)
 
 
 def _copy_assets(to: Path) -> None:

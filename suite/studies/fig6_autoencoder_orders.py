@@ -1,6 +1,6 @@
 """Figs. 5 to 7 of the model-pruning paper: the autoencoder's halves pruned one after the other, and both at once."""
 
-from suite.studies import LOSS, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target
+from suite.studies import LOSS, Figure, Finding, Line, Number, Quantity, Series, Setting, Study, Table, Target, Unit
 from suite.studies._costs import beside, memories, memory_left, time, times
 
 TASK, METHOD, L1 = "autoencoder-carla", "branch-alpha", "l1-three-stage"
@@ -40,6 +40,14 @@ def _left(device: str, separately: float, at_once: float) -> tuple[Number, ...]:
         Number(round(separately, 3), memory_left(TASK, METHOD, HALVES, device)),
         Number(round(at_once, 3), memory_left(TASK, METHOD, BOTH, device)),
     )
+
+
+def _ended(name: str, method: str, setting: Setting) -> dict[str, tuple[Unit, Quantity]]:
+    """For a finding: the loss that a setting ends with, over the original's, and its MACs of training."""
+    return {
+        name: ("factor", Quantity(TASK, method, "loss", setting, form="over-dense")),
+        f"{name}_macs": ("count", Quantity(TASK, method, "training_macs", setting)),
+    }
 
 
 STUDY = Study(
@@ -171,12 +179,9 @@ STUDY = Study(
             "{halves} encoder first, for {twice_macs} MACs of training against {halves_macs}. With half of these "
             "epochs they end a little higher, at {both} for {both_macs}.",
             {
-                "twice": ("factor", Quantity(TASK, METHOD, "loss", TWICE, form="over-dense")),
-                "twice_macs": ("count", Quantity(TASK, METHOD, "training_macs", TWICE)),
-                "both": ("factor", Quantity(TASK, METHOD, "loss", BOTH, form="over-dense")),
-                "halves": ("factor", Quantity(TASK, METHOD, "loss", HALVES, form="over-dense")),
-                "both_macs": ("count", Quantity(TASK, METHOD, "training_macs", BOTH)),
-                "halves_macs": ("count", Quantity(TASK, METHOD, "training_macs", HALVES)),
+                **_ended("twice", METHOD, TWICE),
+                **_ended("both", METHOD, BOTH),
+                **_ended("halves", METHOD, HALVES),
             },
         ),
         Finding(
@@ -184,12 +189,9 @@ STUDY = Study(
             "of training, the branches of both halves at once at {both} for {both_macs} and {twice} for {twice_macs}. "
             "One seed does not tell the first two apart.",
             {
-                "l1": ("factor", Quantity(TASK, L1, "loss", RATIO, form="over-dense")),
-                "l1_macs": ("count", Quantity(TASK, L1, "training_macs", RATIO)),
-                "both": ("factor", Quantity(TASK, METHOD, "loss", BOTH, form="over-dense")),
-                "both_macs": ("count", Quantity(TASK, METHOD, "training_macs", BOTH)),
-                "twice": ("factor", Quantity(TASK, METHOD, "loss", TWICE, form="over-dense")),
-                "twice_macs": ("count", Quantity(TASK, METHOD, "training_macs", TWICE)),
+                **_ended("l1", L1, RATIO),
+                **_ended("both", METHOD, BOTH),
+                **_ended("twice", METHOD, TWICE),
             },
         ),
         Finding(
