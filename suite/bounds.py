@@ -64,6 +64,7 @@ BY_NAME: Mapping[str, tuple[tuple[str, ...], Range]] = {
     "channel_ratio": (NUMBERS, Range(above=0, at_most=1)),
     "macs_ratio": (NUMBERS, Range(above=0, at_most=1)),
     "min_ratio": (NUMBERS, Range(at_least=0, at_most=1)),
+    "max_drop": (NUMBERS, Range(at_least=0, at_most=1)),
     "parameters": (NUMBERS, Range(at_least=1)),
     "sparsity": (NUMBERS, Range(at_least=0, below=1)),
     "round_to": (NUMBERS, Range(at_least=1)),

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from suite import complexity, machine
+from suite import complexity, machine, onednn
 from suite.adversarial import ADAM_SHARE, Match
 from suite.cuda import full_float32
 from suite.data import Dataset, Split, batches
@@ -110,6 +110,7 @@ def train(
     Where the objective has a match, the opponent learns beside the network, in place as well, by Adam at a fixed share
     of the learning rates; Unsupported for a variation's loss, teacher or transform.
     """
+    onednn.avoid_fault()
     match = objective.match
     if match is not None and any((variation.loss, variation.teacher, variation.transform)):
         raise Unsupported(

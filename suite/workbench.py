@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from suite import complexity, history, registry
+from suite import complexity, history, onednn, registry
 from suite.data import Dataset, batches
 from suite.errors import SuiteError, Unsupported
 from suite.evaluate import Loss, Objective, evaluate
@@ -49,6 +49,7 @@ class Workbench:
         device: str,
         progress: Progress,
     ) -> None:
+        onednn.avoid_fault()  # a method may have gradients of its own
         self.task = task
         self.recipe = recipe
         self.seed = seed
