@@ -2,6 +2,8 @@
 
 import sys
 
-from suite.cli import main
-
+try:
+    from suite.cli import main
+except KeyboardInterrupt:
+    sys.exit("prunemark: interrupted before anything was done")
 sys.exit(main())

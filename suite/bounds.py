@@ -77,7 +77,7 @@ BY_NAME: Mapping[str, tuple[tuple[str, ...], Range]] = {
     "frozen_epochs": (NUMBERS, Range(at_least=0)),
     "total_epochs": (NUMBERS, Range(at_least=0)),
     "early_stop": (NUMBERS, Range(at_least=1)),
-    "lr": (NUMBERS, Range(above=0)),
+    "lr": (NUMBERS, Range(above=0, at_most=1000)),  # far beyond any that learns; 1e300 is no float32
     "weight_decay": (NUMBERS, Range(at_least=0)),
     "noise": (NUMBERS, Range(at_least=0)),
     "noise_share": (NUMBERS, Range(at_least=0, at_most=1)),

@@ -17,8 +17,10 @@ from suite.options import (
     RESULTS,
     Parser,
     add_cell_options,
+    believed,
     cells_of,
     data_root,
+    path,
     positive,
     require_folder,
     require_study,
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _what_is_left(options: argparse.Namespace | None) -> str:
     """What a command that was interrupted leaves behind."""
     asked = {} if options is None else vars(options)
+    if asked.get("command") in (_list, _plan, _check, _doctor):
+        return "it changes nothing"
     if asked.get("command") not in (_run, _bench, _study, _merge):
         return f"{'what was trained' if asked.get('keep') else 'nothing'} is kept, the same command begins anew"
     if asked.get("force"):
@@ -80,7 +84,7 @@ def _parser() -> Parser:
 
     listing = command("list", _list, "tasks, methods or studies that are registered; what runs on what (matrix)")
     listing.add_argument("what", choices=("tasks", "methods", "studies", "matrix"))
-    listing.add_argument("--results", type=Path, default=RESULTS, help="of matrix: where it was measured")
+    listing.add_argument("--results", type=path, default=RESULTS, help="of matrix: where it was measured")
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
     add_cell_options(command("run", _run, "train, compress and evaluate cells"))
@@ -98,24 +102,24 @@ def _parser() -> Parser:
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
     planned.add_argument("--study", action="append", default=[], metavar="NAME", help="only what a study takes, or all")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
-    check.add_argument("results", nargs="?", type=Path, default=RESULTS)
+    check.add_argument("results", nargs="?", type=path, default=RESULTS)
     check.add_argument("--list", action="store_true", help="name the checks")
     check.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     merge = command("merge", _merge, "add the records of other results folders")
-    merge.add_argument("sources", nargs="+", type=Path, metavar="SRC")
-    merge.add_argument("--into", type=Path, required=True)
+    merge.add_argument("sources", nargs="+", type=path, metavar="SRC")
+    merge.add_argument("--into", type=path, required=True)
     site = command("site", _site, "build the leaderboard's pages")
-    site.add_argument("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
-    site.add_argument("--out", type=Path, default=Path("site/public"), help="of the pages (default: site/public)")
+    site.add_argument("--results", type=path, default=RESULTS, help="folder of the records (default: results)")
+    site.add_argument("--out", type=path, default=Path("site/public"), help="of the pages (default: site/public)")
     handed = command("export", _export, "hand over one cell's compressed model as a file (--force overwrites it)")
     add_cell_options(handed)
     handed.add_argument("--format", required=True, help="safetensors, onnx or pt2")
-    handed.add_argument("--out", type=Path, required=True, metavar="FILE")
+    handed.add_argument("--out", type=path, required=True, metavar="FILE")
     verified = command("verify", _verify, "measure a published record again: do the two agree within both intervals?")
     verified.add_argument("record", help="CELL, CELL/KIND, CELL/KIND/name=value,... as its page shows, or FILE:LINE")
     verified.add_argument("--keep", action="store_true", help="write what is measured to the results; trains again")
-    verified.add_argument("--results", type=Path, default=RESULTS)
-    verified.add_argument("--artifacts", type=Path, help="folder of the models")
+    verified.add_argument("--results", type=path, default=RESULTS)
+    verified.add_argument("--artifacts", type=path, help="folder of the models")
     verified.add_argument("--json", action="store_true")
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
@@ -125,7 +129,7 @@ def _parser() -> Parser:
     download = command("download", _download, "fetch a data set through torchvision")
     download.add_argument("name")
     for where in (verified, doctor, download):
-        where.add_argument("--data", type=Path, help="folder of the data sets")
+        where.add_argument("--data", type=path, help="folder of the data sets")
     return parser
 
 
@@ -162,7 +166,7 @@ def _study(options: argparse.Namespace) -> int:
         if options.task or options.method:
             raise UsageError("--table prints the whole study: leave out --task and --method")
         require_folder(options.results, there=options.results != RESULTS)
-        done = comparison.compare(study, comparison.index(intervals.widened(records.read_results(options.results)[0])))
+        done = comparison.compare(study, comparison.index(intervals.widened(believed(options.results))))
         print(json.dumps(side_by_side.entry(done)) if options.json else "\n".join(side_by_side.lines(done)))
         return 0
     cells = study_plan.cells(study, seeds=options.seed or [0], profile=options.profile)
@@ -181,13 +185,14 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
     """Print each record as it comes, named by what tells it from the others; 1 if one of them failed."""
     from suite import listing
 
-    failed = measured = skipped = 0
+    failed = measured = skipped = unsupported = 0
     outcome: Outcome
     for outcome in outcomes:
         record = outcome.record
         fine = record.status in ("ok", "unsupported")
         skipped += outcome.skipped
         measured += fine and not outcome.skipped
+        unsupported += record.status == "unsupported" and not outcome.skipped
         if not fine:
             failed += 1
             named = " ".join([f"{record.task}/{record.method}", *listing.settings(record, cells)])
@@ -198,7 +203,8 @@ def _report(outcomes: Any, cells: Sequence[Cell], options: argparse.Namespace) -
             print(listing.line(record, cells) + (" (measured before)" if outcome.skipped else ""))
         sys.stdout.flush()
     if not options.json:
-        print(f"{measured} measured, {skipped} fresh before, {failed} failed; records in {options.results}")
+        refused = f" ({unsupported} of them unsupported)" if unsupported else ""
+        print(f"{measured} measured{refused}, {skipped} fresh before, {failed} failed; records in {options.results}")
     return 1 if failed else 0
 
 
@@ -216,7 +222,7 @@ def _plan(options: argparse.Namespace) -> int:
     owed = forecast.forecast(
         asked,
         costly,
-        records.read_results(options.results)[0],
+        believed(options.results),
         options.artifacts or modelfiles.default_root(),
         options.device,
         kinds=options.kind or (),
@@ -252,7 +258,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     data = data_root(options)
     require_folder(options.results, there=options.results != RESULTS)
-    found, _ = records.read_results(options.results)
+    found = believed(options.results)
     record = locating.locate(options.record, found, machine.identity().slug)
     from suite import execute, invocation, modelfiles, verify
 
@@ -273,7 +279,7 @@ def _list(options: argparse.Namespace) -> int:
         if options.name is not None:
             raise UsageError(f"list matrix shows every method and task: leave out {options.name!r}")
         require_folder(options.results, there=options.results != RESULTS)
-        found = listing.matrix(records.read_results(options.results)[0])
+        found = listing.matrix(believed(options.results))
         print(json.dumps(listing.matrix_entries(found)) if options.json else "\n".join(listing.matrix_text(found)))
         return 0
     entries = listing.entries(options.what, options.name)

@@ -51,6 +51,8 @@ def _check_place(path: Path, kind: str, force: bool) -> None:
             )
         if path.exists() and not force:
             raise UsageError(f"{path} is there already: --force overwrites it, another --out leaves it")
+        if path.parent.exists() and not path.parent.is_dir():
+            raise UsageError(f"{path.parent} is no folder (--out): choose another")
         if not path.parent.is_dir():
             raise UsageError(f"no such folder: {path.parent} (--out): make it first, or choose another")
     except OSError as error:  # a name that is too long, a folder that may not be looked into

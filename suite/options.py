@@ -12,7 +12,7 @@ from suite import plan, registry
 from suite.errors import DataError, UsageError
 from suite.plan import Cell
 from suite.progress import Progress
-from suite.records import KINDS
+from suite.records import KINDS, Record, read_results
 from suite.registry import Method
 from suite.tasks import PROFILES
 
@@ -38,8 +38,9 @@ def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False)
     def add(name: str, *, help: str, **changes: Any) -> None:
         parser.add_argument(name, help=argparse.SUPPRESS if of_study and name in FIXED else help, **changes)
 
-    add("--task", action="append", default=[], metavar="T", help="repeatable; default: every task whose data is there")
-    add("--method", action="append", default=[], metavar="M", help="repeatable; default: every method")
+    tasks, methods = ("all of the study",) * 2 if of_study else ("every task whose data is there", "every method")
+    add("--task", action="append", default=[], metavar="T", help=f"repeatable; default: {tasks}")
+    add("--method", action="append", default=[], metavar="M", help=f"repeatable; default: {methods}")
     add(
         "--set",
         action="append",
@@ -52,9 +53,9 @@ def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False)
     profiles = "smoke (seconds), quick (minutes to a few hours on a CPU), full (the default: the recipe that counts)"
     add("--profile", default="full", help=profiles)
     add("--device", default="cpu", help="cpu or cuda")
-    add("--data", type=Path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
-    add("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
-    add("--artifacts", type=Path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
+    add("--data", type=path, help="folder of the data sets (default: PRUNEMARK_DATA, else a cache folder)")
+    add("--results", type=path, default=RESULTS, help="folder of the records (default: results)")
+    add("--artifacts", type=path, help="folder of the models (default: PRUNEMARK_ARTIFACTS, else artifacts/)")
     add("--executor", default="local", help="local, or dask:ADDRESS of a scheduler: its workers do the work")
     add("--workers", type=positive, default=1, metavar="N", help="processes that compress side by side")
     add("--timeout", type=positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
@@ -83,6 +84,12 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
+
+
+def path(text: str) -> Path:
+    if not text:  # an unset variable of a shell: Path would take it for the folder that one is in
+        raise argparse.ArgumentTypeError("an empty text is no path")
+    return Path(text)
 
 
 def _settings(options: argparse.Namespace) -> dict[str, str]:
@@ -187,6 +194,14 @@ def require_folder(results: Path, *, there: bool = False, option: str = " (--res
         raise UsageError(f"{results} is the folder of one machine: name the one above, {results.parent}{option}")
     if there and not results.exists():
         raise UsageError(f"no such folder: {results}{option}")
+
+
+def believed(results: Path) -> list[Record]:
+    """The valid records of a results folder, oldest first; a line on standard error for each bad one."""
+    found, problems = read_results(results)
+    for problem in problems:
+        Progress().say(f"prunemark: passed over: {problem}")
+    return found
 
 
 def data_root(options: argparse.Namespace) -> Path:

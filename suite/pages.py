@@ -302,7 +302,8 @@ def method_page(name: str, found: Leaderboard, sections: Sequence[Section]) -> d
 
 
 def _point(method: Method, point: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {spell(value)}" for name, value in point.items()) or "no settings"
+    unset = "every default" if method.hyperparameters else "no settings"
+    return ", ".join(f"{name} {spell(value)}" for name, value in point.items()) or unset
 
 
 def _paper_url(paper: str) -> str | None:

@@ -101,9 +101,20 @@ def parse(path: Path) -> ast.Module:
 def decorated(
     path: Path, decorator: str, required: tuple[str, ...]
 ) -> Iterator[tuple[dict[str, Any], ast.FunctionDef]]:
-    """Each top-level function under `@decorator(...)`, with the decorator's arguments evaluated (the first: `name`)."""
+    """Each top-level function under `@decorator(...)`, with the decorator's arguments evaluated (the first: `name`).
+
+    RegistrationError where two have one name: an import would leave the last of them.
+    """
+    lines: dict[Any, int] = {}
     for values, node in registered(path, decorator, required):
         if isinstance(node, ast.FunctionDef):
+            first = lines.setdefault(repr(values["name"]), node.lineno)
+            if first != node.lineno:
+                kind = decorator.removeprefix("register_")
+                raise RegistrationError(
+                    f"{path}: {kind} {values['name']!r} is registered twice, in lines {first} and {node.lineno}; "
+                    "rename one"
+                )
             yield values, node
 
 

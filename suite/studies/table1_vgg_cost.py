@@ -99,7 +99,7 @@ STUDY = Study(
         "of which the framework is most.",
     ),
     inconsistencies=(
-        "VGG16 pruned to one size and tested twice: on the GPU 1.01x and 3.9x, on the CPU 3.2x and 1.1x.",
+        "VGG16 pruned to one size and tested twice: on the GPU 1.01x and 3.86x, on the CPU 3.22x and 1.15x.",
         "The original alone takes 0.0420 s on the GPU and 0.0193 s on the CPU in Table 1, but 0.0228 s and 0.0452 s in "
         "Weekly report 6.",
         "In Table 1 an image takes twice as long on the GPU (0.0420 s) as on the CPU (0.0193 s).",

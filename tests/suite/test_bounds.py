@@ -20,6 +20,7 @@ from suite.sources import Hyperparameter
         ("l1-three-stage", {"channel_ratio": "0"}, "channel_ratio=0 is not a number above 0 and at most 1"),
         ("l1-three-stage", {"epochs": "-1"}, "epochs=-1 is not a whole number at least 0 (default 10)"),
         ("l1-three-stage", {"lr": "0"}, "lr=0 is not a number above 0"),
+        ("l1-three-stage", {"lr": "1e300"}, "lr=1e300 is not a number above 0 and at most 1000 (default 0.05)"),
         ("l1-three-stage", {"max_drop": "5"}, "max_drop=5 is not a number at least 0 and at most 1 (default 0.04)"),
         ("global-unstructured", {"sparsity": "2"}, "sparsity=2 is not a number at least 0 and below 1"),
         ("branch-alpha", {"restarts": "a,b"}, "restarts=a,b is not numbers with commas between, each above 0 (default"),

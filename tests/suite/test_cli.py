@@ -95,6 +95,7 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
         ((*RUN, "--seed", "one"), "one is not a whole number"),
         ((*RUN, "--rows", "some"), "invalid choice: 'some'"),
         ((*RUN, "--data", "nowhere"), "no such folder: nowhere (--data)"),
+        (("site", "--out", ""), "argument --out: an empty text is no path"),
         (("check", "nowhere"), "no such folder: nowhere\n"),
         (("check", "."), "no records in .: name the folder that has one for each machine"),
         (("site", "--results", "nowhere", "--out", "out"), "no such folder: nowhere (--results)"),
@@ -185,6 +186,7 @@ def test_unsupported_alone_is_no_failure(call: Callable[..., Said]) -> None:
     said = call(*RUN, "--method", "refuses")
     assert said.code == 0
     assert "tiny refuses: unsupported: grouped convolutions are beyond it" in said.out
+    assert "1 measured (1 of them unsupported), 0 fresh before, 0 failed" in said.out
 
 
 def test_interrupt_keeps_what_was_finished_and_says_so(

@@ -96,7 +96,7 @@ def test_odd_places_are_refused_with_their_own_remedy_and_nothing_stays(
         (Path(os.devnull), "is no file but a device or a pipe"),
         (tmp_path / "a.pt2", f"has the ending of another format: --format pt2, or --out {tmp_path}/a.onnx"),
         (tmp_path / "new" / "a.onnx", f"no such folder: {tmp_path}/new (--out): make it first"),
-        (tmp_path / "file" / "a.onnx", f"no such folder: {tmp_path}/file (--out)"),
+        (tmp_path / "file" / "a.onnx", f"{tmp_path}/file is no folder (--out): choose another"),
         (tmp_path / ("a" * 300), "File name too long; choose a shorter name"),
     ]:
         with pytest.raises(UsageError) as caught:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import runpy
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,8 @@ def test_file_that_cannot_be_used_is_named_by_whatever_would_have_used_it(
         (("verify", "x"), "nothing is kept, the same command begins anew"),
         (("verify", "x", "--keep"), "what was trained is kept, the same command begins anew"),
         (("site",), "nothing is kept, the same command begins anew"),
+        (("check",), "it changes nothing"),
+        (("list", "tasks"), "it changes nothing"),
         (("merge", ".", "--into", "into"), "what was finished is kept, the same command goes on from there"),
     ],
 )
@@ -118,7 +123,9 @@ def test_failures_are_not_counted_as_measured(
 
     monkeypatch.setattr(execute, "compress", outcomes)
     code, printed, _ = call("run", "--task", "tiny", "--method", "dense", "--profile", "smoke")
-    assert code == 1 and printed.splitlines()[-1] == "2 measured, 0 fresh before, 1 failed; records in results"
+    assert code == 1 and printed.splitlines()[-1] == (
+        "2 measured (1 of them unsupported), 0 fresh before, 1 failed; records in results"
+    )
 
 
 def test_site_that_fails_leaves_the_folder_that_it_was_given(
@@ -138,3 +145,25 @@ def test_site_that_fails_leaves_the_folder_that_it_was_given(
         code, _, said = call("site", "--results", results, "--out", out)
         assert code == 1 and "No space left" in said
     assert given.is_dir() and list(given.iterdir()) == [] and not (tmp_path / "new").exists()
+
+
+def test_records_that_cannot_be_read_are_named_by_what_reads_them(
+    call: Callable[..., tuple[int, str, str]], one: Make, write: Write, tiny_task: Any
+) -> None:
+    results = write(one())
+    (path,) = results.glob("*/*.jsonl")
+    with path.open("a") as file:
+        file.write("not a record\n")
+    for command in (("list", "matrix"), ("plan", "--task", "tiny"), ("study", "table1-vgg-cost", "--table")):
+        code, _, said = call(*command, "--results", results)
+        assert code == 0 and f"prunemark: passed over: {path}:2: not a record: " in said
+
+
+def test_interrupt_while_the_program_is_read_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "suite.cli", Interrupted("suite.cli"))
+    with pytest.raises(SystemExit, match="prunemark: interrupted before anything was done"):
+        runpy.run_module("suite", run_name="__main__")

@@ -158,6 +158,14 @@ def test_name_registered_twice_is_refused_and_both_origins_are_named(install: Ca
     assert "extra" in found.methods, "the file's other methods go on"
 
 
+def test_name_registered_twice_in_one_file_leaves_no_doubt_which_function_runs(install: Callable[..., Path]) -> None:
+    install(methods={"theirs": method("theirs") + method("theirs").replace("prune", "other")})
+    reason = registry.catalogue().unavailable["outside.theirs"]
+    assert re.search(r"theirs\.py: method 'theirs' is registered twice, in lines \d+ and \d+; rename one", reason)
+    with pytest.raises(UsageError, match=r"method 'theirs' is unavailable: .* is registered twice"):
+        registry.method("theirs")
+
+
 def test_broken_file_called_like_one_of_ours_leaves_ours_usable(install: Callable[..., Path]) -> None:
     install(methods={"dense": "def broken(:\n", "l1_three_stage": method("l1-three-stage")})
     assert {"outside.dense", "outside.l1_three_stage"} <= set(registry.catalogue().unavailable)
