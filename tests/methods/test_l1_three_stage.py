@@ -164,9 +164,10 @@ def test_pruned_network_trains_saves_and_reloads(tiny_model: nn.Module, bench: W
     pruned = l1_three_stage(tiny_model, bench, channel_ratio=0.5, steps=2)
     described = artifacts.describe(pruned, name="vgg16", options={"width": 0.0625}, input_shape=(3, 32, 32))
     artifacts.save(pruned, tmp_path, described, {})
-    images = torch.randn(3, 3, 32, 32)
+    layout = torch.channels_last  # that of training: in another, other kernels round otherwise
+    images = torch.randn(3, 3, 32, 32).contiguous(memory_format=layout)
     with torch.inference_mode():
-        assert torch.equal(artifacts.load(tmp_path)(images), pruned.eval()(images))
+        assert torch.equal(artifacts.load(tmp_path).to(memory_format=layout)(images), pruned.eval()(images))
 
 
 @pytest.mark.parametrize(
