@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from suite import records, registry, streams
 from suite.errors import DataError, SuiteError, UsageError, remedy
 from suite.options import (
+    OF_MEASURING,
+    OF_TIMING,
     RESULTS,
     Parser,
     add_cell_options,
@@ -87,7 +89,7 @@ def _parser() -> Parser:
     listing.add_argument("--results", type=path, default=RESULTS, help="of matrix: where it was measured")
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
-    add_cell_options(command("run", _run, "train, compress and evaluate cells"))
+    add_cell_options(command("run", _run, "train, compress and evaluate cells"), unoffered=OF_TIMING)
     measured = command(
         "bench", _bench, "measure latency, memory and energy of cells (compressing first what is missing)"
     )
@@ -111,8 +113,8 @@ def _parser() -> Parser:
     site = command("site", _site, "build the leaderboard's pages")
     site.add_argument("--results", type=path, default=RESULTS, help="folder of the records (default: results)")
     site.add_argument("--out", type=path, default=Path("site/public"), help="of the pages (default: site/public)")
-    handed = command("export", _export, "hand over one cell's compressed model as a file (--force overwrites it)")
-    add_cell_options(handed)
+    handed = command("export", _export, "hand over one cell's compressed model as a file")
+    add_cell_options(handed, unoffered=OF_MEASURING, forced="overwrite a file that is there")
     handed.add_argument("--format", required=True, help="safetensors, onnx or pt2")
     handed.add_argument("--out", type=path, required=True, metavar="FILE")
     verified = command("verify", _verify, "measure a published record again: do the two agree within both intervals?")

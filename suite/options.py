@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,11 +32,23 @@ class Parser(argparse.ArgumentParser):
 
 #: What a study fixes: taken, so that it can be refused with a reason, but not offered.
 FIXED = ("--set", "--points", "--rows")
+#: What nothing comes of where nothing is timed, where nothing is measured: taken everywhere, offered where it counts.
+OF_TIMING = ("--rows", "--kind")
+OF_MEASURING = (*OF_TIMING, "--results", "--executor", "--workers", "--timeout")
 
 
-def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False) -> None:
+def add_cell_options(
+    parser: argparse.ArgumentParser,
+    *,
+    of_study: bool = False,
+    unoffered: Sequence[str] = (),
+    forced: str = "measure again what is fresh",
+) -> None:
+    """The options of cells; those `unoffered` are taken but not in the help, and `forced` is what `--force` does."""
+    unoffered = (*unoffered, *(FIXED if of_study else ()))
+
     def add(name: str, *, help: str, **changes: Any) -> None:
-        parser.add_argument(name, help=argparse.SUPPRESS if of_study and name in FIXED else help, **changes)
+        parser.add_argument(name, help=argparse.SUPPRESS if name in unoffered else help, **changes)
 
     tasks, methods = ("all of the study",) * 2 if of_study else ("every task whose data is there", "every method")
     add("--task", action="append", default=[], metavar="T", help=f"repeatable; default: {tasks}")
@@ -61,7 +73,7 @@ def add_cell_options(parser: argparse.ArgumentParser, *, of_study: bool = False)
     add("--timeout", type=positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
     add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
     add("--kind", action="append", choices=KINDS, help="of benchmarks, repeatable; default: all that can be measured")
-    add("--force", action="store_true", help="measure again what is fresh")
+    add("--force", action="store_true", help=forced)
     add("--json", action="store_true", help="records on standard output, one a line")
 
 

@@ -167,3 +167,21 @@ def test_interrupt_while_the_program_is_read_is_a_line_too(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "suite.cli", Interrupted("suite.cli"))
     with pytest.raises(SystemExit, match="prunemark: interrupted before anything was done"):
         runpy.run_module("suite", run_name="__main__")
+
+
+@pytest.mark.parametrize(
+    ("command", "offered", "not_offered"),
+    [
+        ("run", ("--force", "--workers", "measure again what is fresh"), ("--rows", "--kind")),
+        ("bench", ("--rows", "--kind"), ()),
+        ("study", ("--kind", "default: all of the study"), ("--rows", "--set", "--points")),
+        ("export", ("--data", "overwrite a file that is there"), ("--rows", "--kind", "--results", "--workers")),
+    ],
+)
+def test_help_offers_what_makes_a_difference(
+    command: str, offered: tuple[str, ...], not_offered: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(each in said for each in offered) and not any(each in said for each in not_offered)
