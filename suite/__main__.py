@@ -1,9 +1,17 @@
-"""`python -m suite`: see `suite.cli`."""
+"""`python -m suite` and `prunemark`: see `suite.cli`."""
 
 import sys
 
-try:
-    from suite.cli import main
-except KeyboardInterrupt:
-    sys.exit("prunemark: interrupted before anything was done")
-sys.exit(main())
+
+def run() -> int:
+    """`suite.cli.main`; an interrupt while the program is read is a line, too."""
+    try:
+        from suite.cli import main
+    except KeyboardInterrupt:
+        print("prunemark: interrupted before anything was done", file=sys.stderr)
+        return 1
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from suite import records, registry, streams
 from suite.errors import DataError, SuiteError, UsageError, remedy
 from suite.options import (
-    OF_MEASURING,
-    OF_TIMING,
     RESULTS,
     Parser,
     add_cell_options,
@@ -66,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _what_is_left(options: argparse.Namespace | None) -> str:
     """What a command that was interrupted leaves behind."""
     asked = {} if options is None else vars(options)
-    if asked.get("command") in (_list, _plan, _check, _doctor):
+    if asked.get("command") in (_list, _plan, _check, _doctor) or asked.get("table"):
         return "it changes nothing"
     if asked.get("command") not in (_run, _bench, _study, _merge):
         return f"{'what was trained' if asked.get('keep') else 'nothing'} is kept, the same command begins anew"
@@ -89,18 +87,18 @@ def _parser() -> Parser:
     listing.add_argument("--results", type=path, default=RESULTS, help="of matrix: where it was measured")
     listing.add_argument("name", nargs="?", help="show this one whole")
     listing.add_argument("--json", action="store_true")
-    add_cell_options(command("run", _run, "train, compress and evaluate cells"), unoffered=OF_TIMING)
+    add_cell_options(command("run", _run, "train, compress and evaluate cells"), "run")
     measured = command(
         "bench", _bench, "measure latency, memory and energy of cells (compressing first what is missing)"
     )
-    add_cell_options(measured)
+    add_cell_options(measured, "bench")
     study = command("study", _study, "run every cell of a paper's table or figure (--task, --method: some of them)")
     study.add_argument("name")
-    add_cell_options(study, of_study=True)
+    add_cell_options(study, "study")
     study.add_argument("--bench", action="store_true", help="also measure the costs that its tables ask for")
     study.add_argument("--table", action="store_true", help="run nothing: print the paper's numbers beside ours")
     planned = command("plan", _plan, "which cells there are, which are owed, what they will cost")
-    add_cell_options(planned)
+    add_cell_options(planned, "plan")
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
     planned.add_argument("--study", action="append", default=[], metavar="NAME", help="only what a study takes, or all")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
@@ -114,7 +112,7 @@ def _parser() -> Parser:
     site.add_argument("--results", type=path, default=RESULTS, help="folder of the records (default: results)")
     site.add_argument("--out", type=path, default=Path("site/public"), help="of the pages (default: site/public)")
     handed = command("export", _export, "hand over one cell's compressed model as a file")
-    add_cell_options(handed, unoffered=OF_MEASURING, forced="overwrite a file that is there")
+    add_cell_options(handed, "export")
     handed.add_argument("--format", required=True, help="safetensors, onnx or pt2")
     handed.add_argument("--out", type=path, required=True, metavar="FILE")
     verified = command("verify", _verify, "measure a published record again: do the two agree within both intervals?")

@@ -68,8 +68,9 @@ def standing_records(session: Session) -> list[Record]:
     """The valid records of the results folder; bad lines are named and passed over."""
     found, problems = read_results(session.places.results)
     for problem in problems:
-        session.progress.say(f"passed over: {problem}")
-    if (late := clock.behind(found)) is not None:
+        session.progress.say(f"prunemark: passed over: {problem}")
+    late = clock.behind(found)
+    if late is not None:
         session.progress.say(late)
     return found
 
@@ -120,8 +121,7 @@ class Executor:
 def executor_called(name: str) -> Executor:
     """The executor of that name, `local` or `dask:ADDRESS`; UsageError where there is none."""
     kind, _, address = name.partition(":")
-    written = {f"{each}:ADDRESS" if each in ADDRESSED else each: found for each, found in EXECUTORS.items()}
-    found = EXECUTORS.get(kind) or registry.lookup("executor", name, written, listing="python -m suite run --help")
+    found = registry.lookup("executor", kind, EXECUTORS, listing="--executor local or dask:ADDRESS")
     if bool(address) != (kind in ADDRESSED):
         wanted = f"{kind}:ADDRESS, such as {kind}:tcp://host:8786" if kind in ADDRESSED else kind
         raise UsageError(f"--executor {name}: write it as {wanted}")

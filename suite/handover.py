@@ -31,8 +31,8 @@ def stored(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     folder = newest_model(cell, root)
     if folder is None:
         raise SuiteError(
-            f"no model of this cell in {root}: python -m suite run {cell.arguments} --force makes it (--results, "
-            "--artifacts and --data as here)"
+            f"no model of this cell in {root}: python -m suite run {cell.arguments} --force makes it (--artifacts and "
+            "--data as here)"
         )
     return cell, folder
 

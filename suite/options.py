@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,27 +30,27 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} --help)")
 
 
-#: What a study fixes: taken, so that it can be refused with a reason, but not offered.
-FIXED = ("--set", "--points", "--rows")
-#: What nothing comes of where nothing is timed, where nothing is measured: taken everywhere, offered where it counts.
-OF_TIMING = ("--rows", "--kind")
-OF_MEASURING = (*OF_TIMING, "--results", "--executor", "--workers", "--timeout")
+#: By command, the options that change nothing there, or that a study fixes and refuses: all are taken, as everywhere.
+UNOFFERED: Mapping[str, tuple[str, ...]] = {
+    "run": ("--rows", "--kind"),
+    "study": ("--set", "--points", "--rows"),
+    "plan": ("--data", "--executor", "--workers", "--timeout", "--force"),
+    "export": ("--rows", "--kind", "--results", "--device", "--executor", "--workers", "--timeout"),
+}
+FORCED = {"export": "overwrite a file that is there"}
+PRINTED = dict.fromkeys(("plan", "export"), "one object on standard output")
 
 
-def add_cell_options(
-    parser: argparse.ArgumentParser,
-    *,
-    of_study: bool = False,
-    unoffered: Sequence[str] = (),
-    forced: str = "measure again what is fresh",
-) -> None:
-    """The options of cells; those `unoffered` are taken but not in the help, and `forced` is what `--force` does."""
-    unoffered = (*unoffered, *(FIXED if of_study else ()))
+def add_cell_options(parser: argparse.ArgumentParser, command: str) -> None:
+    """The options of cells, as the help of a command offers them."""
 
     def add(name: str, *, help: str, **changes: Any) -> None:
-        parser.add_argument(name, help=argparse.SUPPRESS if name in unoffered else help, **changes)
+        unoffered = name in UNOFFERED.get(command, ())
+        parser.add_argument(name, help=argparse.SUPPRESS if unoffered else help, **changes)
 
-    tasks, methods = ("all of the study",) * 2 if of_study else ("every task whose data is there", "every method")
+    tasks, methods = "every task whose data is there", "every method"
+    if command == "study":
+        tasks = methods = "all of the study"
     add("--task", action="append", default=[], metavar="T", help=f"repeatable; default: {tasks}")
     add("--method", action="append", default=[], metavar="M", help=f"repeatable; default: {methods}")
     add(
@@ -73,8 +73,8 @@ def add_cell_options(
     add("--timeout", type=positive, metavar="SECONDS", help="of each process: a cell, a row (default: by profile)")
     add("--rows", choices=("standard", "all"), default="standard", help="benchmark conditions")
     add("--kind", action="append", choices=KINDS, help="of benchmarks, repeatable; default: all that can be measured")
-    add("--force", action="store_true", help=forced)
-    add("--json", action="store_true", help="records on standard output, one a line")
+    add("--force", action="store_true", help=FORCED.get(command, "measure again what is fresh"))
+    add("--json", action="store_true", help=PRINTED.get(command, "records on standard output, one a line"))
 
 
 def _whole(text: str) -> int:
@@ -99,7 +99,8 @@ def positive(text: str) -> int:
 
 
 def path(text: str) -> Path:
-    if not text:  # an unset variable of a shell: Path would take it for the folder that one is in
+    """An option's path; an empty one is an unset variable of a shell, and Path would take it for the current folder."""
+    if not text:
         raise argparse.ArgumentTypeError("an empty text is no path")
     return Path(text)
 

@@ -260,7 +260,7 @@ KINDS = ("percent", "number", "decibel")
 def _builders_of(module: str, path: Path) -> dict[str, TaskFunction]:
     """The task functions of a file and of what it imports from its own package, in the order of the file."""
     files = {str(each) for each in sources.family(path)}
-    names = _names(path)
+    names = [call["name"] for call, _ in sources.decorated(path, "register_task", ("name",))]
     part = excerpts.excerpt(path, "register_task") if not any(map(_names, sources.family(path)[1:])) else None
     if part is not None and _run(part, module, path):
         return {name: _builders[str(path), name] for name in names}

@@ -71,6 +71,7 @@ def test_file_that_cannot_be_used_is_named_by_whatever_would_have_used_it(
         (("site",), "nothing is kept, the same command begins anew"),
         (("check",), "it changes nothing"),
         (("list", "tasks"), "it changes nothing"),
+        (("study", "table1-vgg-cost", "--table"), "it changes nothing"),
         (("merge", ".", "--into", "into"), "what was finished is kept, the same command goes on from there"),
     ],
 )
@@ -159,14 +160,17 @@ def test_records_that_cannot_be_read_are_named_by_what_reads_them(
         assert code == 0 and f"prunemark: passed over: {path}:2: not a record: " in said
 
 
-def test_interrupt_while_the_program_is_read_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_while_the_program_is_read_is_a_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Interrupted(types.ModuleType):
         def __getattr__(self, name: str) -> Any:
             raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "suite.cli", Interrupted("suite.cli"))
-    with pytest.raises(SystemExit, match="prunemark: interrupted before anything was done"):
+    with pytest.raises(SystemExit) as end:
         runpy.run_module("suite", run_name="__main__")
+    assert (end.value.code, capsys.readouterr().err) == (1, "prunemark: interrupted before anything was done\n")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,8 @@ def test_interrupt_while_the_program_is_read_is_a_line_too(monkeypatch: pytest.M
         ("run", ("--force", "--workers", "measure again what is fresh"), ("--rows", "--kind")),
         ("bench", ("--rows", "--kind"), ()),
         ("study", ("--kind", "default: all of the study"), ("--rows", "--set", "--points")),
-        ("export", ("--data", "overwrite a file that is there"), ("--rows", "--kind", "--results", "--workers")),
+        ("plan", ("--results", "--kind", "one object on standard output"), ("--force", "--data", "--timeout")),
+        ("export", ("--data", "overwrite a file that is there"), ("--rows", "--results", "--device", "--workers")),
     ],
 )
 def test_help_offers_what_makes_a_difference(

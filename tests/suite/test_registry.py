@@ -191,6 +191,26 @@ def theirs():
     assert registry.task("vgg16-digits").title == "VGG16 (width 0.25) on digits"
 
 
+def test_task_registered_twice_in_one_file_is_left_out_and_says_so(install: Callable[..., Path]) -> None:
+    source = """
+from suite import Task, register_task
+
+
+@register_task("twin")
+def first():
+    return Task(title="", model="vgg16", options={}, data="digits", input_shape=(3, 32, 32), recipes={})
+
+
+@register_task("twin")
+def second():
+    return Task(title="", model="vgg16", options={}, data="digits", input_shape=(3, 32, 32), recipes={})
+"""
+    install(tasks={"theirs": source})
+    (reason,) = registry.unavailable_tasks().values()
+    assert re.search(r"theirs\.py: task 'twin' is registered twice, in lines 6 and 11; rename one", reason)
+    assert "vgg16-digits" in registry.tasks()
+
+
 def test_task_package_whose_import_fails_is_unavailable_with_the_reason(install: Callable[..., Path]) -> None:
     install(tasks={"theirs": "1 / 0"})
     reason = registry.unavailable_tasks()["outside.theirs"]
