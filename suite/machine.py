@@ -24,6 +24,8 @@ DEVICES = ("cpu", "cuda")
 #: Processor features that decide which kernels run; two machines that differ in one of them are not one machine.
 FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "avx_vnni",
             "asimd", "asimddp", "sve", "i8mm", "bf16")  # fmt: skip
+#: What makes INT8 networks right where `int8_overflows`; a hyperparameter of the methods that calibrate.
+SEVEN_BITS = "sums of INT8 products overflow in its kernels, but not those of 7 bits: --set reduce_range=true"
 #: Those with which a bf16 matrix product is faster than float32's. avx512_bf16 is on AMD's processors alone: Intel's do
 #: a product of twice the numbers half as often, and convert besides; a step of the autoencoder took 1.3 times as long
 #: as in float32, one of VGG16 1.1 times (Emerald Rapids, AMX hidden by its virtual machine).
@@ -180,6 +182,11 @@ def bf16_is_fast() -> bool:
     return bool(FAST_BF16 & flags) or ("avx512_bf16" in flags and _cpuinfo("vendor_id") == "AuthenticAMD")
 
 
+def int8_overflows() -> bool:
+    """Does this CPU add pairs of INT8 products in 16 bits, which 8-bit activations overflow? x86 without VNNI does."""
+    return "avx2" in cpu_flags() and not {"avx512_vnni", "avx_vnni"} & cpu_flags()
+
+
 def _cpu_name() -> str:
     name = _cpuinfo("model name") or _cpuinfo("Model") or platform.processor() or platform.machine()
     return " ".join(name.split()) or "unknown cpu"
@@ -313,6 +320,7 @@ def doctor() -> list[tuple[str, str]]:
         ("memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
         ("bf16 on the CPU", "trainings use it" if bf16_is_fast() else "no faster: trainings stay in float32"),
         ("INT8 engines", ", ".join(name for name in torch.backends.quantized.supported_engines if name != "none")),
+        ("INT8 on the CPU", f"no VNNI: {SEVEN_BITS}" if int8_overflows() else "activations of 8 bits"),
         ("torch threads", str(torch.get_num_threads())),
         ("system", machine.os),
     ]

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from suite import artifacts, backends, bench, graphs, registry
+from suite import artifacts, backends, bench, graphs, machine, registry
 from suite.backends import Kernels
 from suite.bench import Row, Subject
 from suite.errors import SuiteError, Unsupported
@@ -235,6 +235,20 @@ def test_other_outputs_are_an_error() -> None:
     for found, int8 in ((expected + 1e-3, False), (expected * 1.2, True), (expected * float("nan"), True)):
         with pytest.raises(SuiteError, match="computes something else"):
             backends.check_outputs(expected, found, int8=int8, where="it")
+
+
+def test_int8_that_overflows_on_this_processor_is_unsupported_and_says_what_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = torch.tensor([[1.0, -2.0], [0.5, 4.0]])
+    for flags, kind in ((("avx2",), Unsupported), (("avx2", "avx_vnni"), SuiteError), (("asimd",), SuiteError)):
+        monkeypatch.setattr(machine, "cpu_flags", lambda found=flags: frozenset(found))
+        with pytest.raises(SuiteError, match="computes something else") as caught:
+            backends.check_outputs(expected, expected * 1.2, int8=True, where="it")
+        assert type(caught.value) is kind and ("--set reduce_range=true" in str(caught.value)) is (kind is Unsupported)
+        with pytest.raises(SuiteError) as broken:
+            backends.check_outputs(expected, expected * float("nan"), int8=True, where="it")
+        assert type(broken.value) is SuiteError, "not a number is no overflow"
 
 
 def test_onnx_file_of_another_network_is_refused() -> None:

@@ -130,9 +130,7 @@ def test_executor_is_named_with_an_address() -> None:
     for name in ("dask", "dask:", "local:here"):
         with pytest.raises(UsageError, match="write it as "):
             execute.executor_called(name)
-    with pytest.raises(
-        UsageError, match=r"'foo': choose one of dask, local. \(--executor local or dask:ADDRESS\)"
-    ):
+    with pytest.raises(UsageError, match=r"'foo': choose one of dask, local. \(--executor local or dask:ADDRESS\)"):
         execute.executor_called("foo")
     assert execute.executor_called("dask:tcp://host:8786").address == "tcp://host:8786"
 
