@@ -202,7 +202,7 @@ def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) 
     (step,) = advice.steps(board, board.setups[0])
     run, export = advice.commands(step.row)
     parser = Parser()
-    add_cell_options(parser)
+    add_cell_options(parser, "run")
     for command in (run, export):
         *words, last = shlex.split(command.partition(" --format ")[0])
         assert words[:3] == ["python", "-m", "suite"]
