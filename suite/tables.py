@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from suite.rows import QUALITY, Metric, Row, Spread, Verdict
 from suite.setups import Measurement, Setup
 
 NOTHING = "\u2013"
+#: Letters of a reason that stand in a table.
+LONGEST_REASON = 80
 TIMES = "\u00d7"
 #: What a reader cannot see but a page would obey: controls, line breaks, direction marks, zero-width characters.
 _UNSEEN = re.compile(
@@ -291,7 +294,7 @@ def _speed(measurement: Measurement) -> dict[str, Entry]:
     """What one measurement says of speed; of one that failed, why, and no number."""
     speedup, seconds = measurement.metric("speedup"), measurement.metric("compressed_seconds")
     if speedup is None:
-        return {"speedup": Entry(NOTHING, measurement.failure)} if measurement.failure else {}
+        return {"speedup": _why_not(measurement)} if measurement.failure else {}
     interval = measurement.interval
     low, high = interval or (None, None)
     ends = "no interval" if interval is None else f"{interval[0]:.2f}\u2013{interval[1]:.2f}"
@@ -325,11 +328,16 @@ def _rank(measurement: Measurement) -> Entry:
     )
 
 
+def _why_not(measurement: Measurement) -> Entry:
+    """No number, and why: as much of it as a narrow column takes, the cell's page has the rest."""
+    return Entry(NOTHING, textwrap.shorten(measurement.failure or "", LONGEST_REASON, placeholder=" \u2026"))
+
+
 def _peak(cost: Measurement, name: str, spelled: Callable[[float | None], str]) -> Entry:
     """Peak memory or energy; of a measurement that failed, why, and no number."""
     own, other = cost.metric(name), cost.metric(f"dense_{name}")
     if own is None:
-        return Entry(NOTHING, cost.failure or "")
+        return _why_not(cost)
     dense = _sub(f"dense{', compiled' if cost.over_eager else ''}", spelled(other))
     words = "; ".join(word for word in (dense, *caveats(cost)) if word)
     mark = COMPILED_MARK if cost.over_eager else ""

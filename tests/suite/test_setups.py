@@ -200,3 +200,18 @@ def test_a_fastest_row_that_is_compiled_is_said_to_be(make: Make) -> None:
     assert fastest.row is not None and (fastest.row.method, fastest.value, fastest.over_eager) == ("ints", 3.0, True)
     fastest = winners(measured(make))[0]
     assert fastest.row is not None and (fastest.row.method, fastest.over_eager) == ("cuts", False)
+
+
+def test_reason_beside_a_missing_figure_is_as_long_as_a_column_takes(make: Make) -> None:
+    for reason, shown in (("no room", "no room"), ("it overflows, and here is why " * 9, None)):
+        failed = make("latency", "cuts", conditions=EAGER, status="unsupported", reason=reason, metrics={})
+        accuracy = [make("accuracy", method) for method in HYPERPARAMETERS]
+        eager = speed(make, "dense", 1.0, EAGER)
+        entry = line(board(*accuracy, eager, failed), "cuts").entry("speedup")
+        assert entry.text == tables.NOTHING and entry.sub.startswith("unsupported: ")
+        if shown is None:
+            assert (
+                len(entry.sub) <= tables.LONGEST_REASON and entry.sub.endswith(" …") and "and here is why" in entry.sub
+            )
+        else:
+            assert entry.sub == f"unsupported: {shown}"
