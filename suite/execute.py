@@ -67,8 +67,7 @@ class Session:
 def standing_records(session: Session) -> list[Record]:
     """The valid records of the results folder; bad lines are named and passed over."""
     found, problems = read_results(session.places.results)
-    for problem in problems:
-        session.progress.say(f"prunemark: passed over: {problem}")
+    session.progress.pass_over(problems)
     late = clock.behind(found)
     if late is not None:
         session.progress.say(late)

@@ -212,8 +212,7 @@ def require_folder(results: Path, *, there: bool = False, option: str = " (--res
 def believed(results: Path) -> list[Record]:
     """The valid records of a results folder, oldest first; a line on standard error for each bad one."""
     found, problems = read_results(results)
-    for problem in problems:
-        Progress().say(f"prunemark: passed over: {problem}")
+    Progress().pass_over(problems)
     return found
 
 

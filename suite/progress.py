@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -27,6 +27,11 @@ class Progress:
         """One line of news."""
         if not self.silent:
             print(text, file=sys.stderr, flush=True)
+
+    def pass_over(self, problems: Iterable[object]) -> None:
+        """A line for each record that cannot be read, of a folder that is read all the same."""
+        for problem in problems:
+            self.say(f"prunemark: passed over: {problem}")
 
     @contextmanager
     def bar(self, label: str, total: int, *, done: int = 0, still: bool = False) -> Iterator[Advance]:

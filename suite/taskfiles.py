@@ -260,7 +260,7 @@ KINDS = ("percent", "number", "decibel")
 def _builders_of(module: str, path: Path) -> dict[str, TaskFunction]:
     """The task functions of a file and of what it imports from its own package, in the order of the file."""
     files = {str(each) for each in sources.family(path)}
-    names = [call["name"] for call, _ in sources.decorated(path, "register_task", ("name",))]
+    names = _registered(path)
     part = excerpts.excerpt(path, "register_task") if not any(map(_names, sources.family(path)[1:])) else None
     if part is not None and _run(part, module, path):
         return {name: _builders[str(path), name] for name in names}
@@ -268,12 +268,17 @@ def _builders_of(module: str, path: Path) -> dict[str, TaskFunction]:
     return {name: build for (file, name), build in _builders.items() if file in files}
 
 
+def _registered(path: Path) -> list[str]:
+    """The names of the tasks that a file registers; RegistrationError says what is wrong with it."""
+    return [call["name"] for call, _ in sources.decorated(path, "register_task", ("name",))]
+
+
 def _names(path: Path | None) -> list[str]:
     """The names of the tasks that a file registers, as far as its source tells."""
     if path is None:
         return []
     try:
-        return [call["name"] for call, _ in sources.decorated(path, "register_task", ("name",))]
+        return _registered(path)
     except RegistrationError:
         return []
 
