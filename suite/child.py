@@ -29,9 +29,10 @@ Told = Callable[[Any], None]
 #: thread pool or a warmed allocator would be inherited by every child.
 PRELOAD = (uncollected.PRELOADED, "torch", "pytest", "pytest_benchmark.plugin", "suite.artifacts", "suite.bench",
            "suite.latency", "suite.memory", "models")  # fmt: skip
-#: How an allocation that the system refused reads in torch's RuntimeErrors, on the CPU and on CUDA.
+#: How an allocation that the system refused reads in torch's RuntimeErrors, on the CPU and on CUDA (cuBLAS's
+#: ALLOC_FAILED, and cuDNN's INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED).
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory",
-                  "alloc_failed")  # fmt: skip
+                  "alloc_failed", "allocation_failed")  # fmt: skip
 
 
 class ChildFailed(SuiteError):

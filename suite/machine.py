@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -161,8 +162,12 @@ def usable_cores() -> int:
     return cores
 
 
+@functools.cache
 def memory_bytes() -> int:
-    """Memory in bytes, no more than the container may use; 0 where the system does not tell."""
+    """Memory in bytes, no more than the container may use; 0 where the system does not tell.
+
+    Asked once: a virtual machine may be given more while it works, and one process has one machine in its records.
+    """
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

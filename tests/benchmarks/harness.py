@@ -175,7 +175,7 @@ def children(folder: Path) -> Iterator[Figure]:
 CELLS = """
 import sys, time
 from pathlib import Path
-from suite import data, execute, plan, registry, run
+from suite import datafiles, execute, invocation, plan, registry
 from suite.progress import Progress
 if __name__ == "__main__":
     folder, executor, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

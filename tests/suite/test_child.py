@@ -60,6 +60,18 @@ def test_killed_child_ran_out_of_memory() -> None:
     assert caught.value.status == "oom"
 
 
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False),
+    ],
+)
+def test_gpu_says_in_its_own_words_that_it_has_no_memory(words: str, refused: bool) -> None:
+    assert child.is_out_of_memory(RuntimeError(words)) is refused
+
+
 def test_refused_allocation_is_out_of_memory() -> None:
     with pytest.raises(ChildFailed, match="out of memory") as caught:
         child.run(bytes, 1 << 60, seconds=120)

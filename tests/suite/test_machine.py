@@ -37,6 +37,13 @@ def test_slug_depends_on_hardware_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert machine.identity().slug[-6:] != before.slug[-6:]
 
 
+def test_machine_that_is_given_more_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine.identity().slug
+    pages = os.sysconf("SC_PHYS_PAGES")
+    monkeypatch.setattr(os, "sysconf", lambda name: 3 * pages if name == "SC_PHYS_PAGES" else 4096)
+    assert machine.identity().slug == before
+
+
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
