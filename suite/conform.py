@@ -35,6 +35,8 @@ def find(method: str) -> Method:
     another file has its name.
     """
     if not method.endswith(".py"):
+        if method not in registry.catalogue().methods and Path(method).exists():
+            raise UsageError(f"{method} is no Python file: conform takes one with a method, or a registered name")
         return registry.method(method)
     path = Path(method).resolve()
     if not path.is_file():

@@ -108,6 +108,7 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
         (("list", "studies", "fig4b"), "unknown study 'fig4b'"),
         (("conform", "l1-tree-stage"), "did you mean 'l1-three-stage'?"),
         (("conform", "nowhere.py"), "no such file: nowhere.py"),
+        (("conform", "/dev/null"), "/dev/null is no Python file"),
         (("conform", "dense", "--task", "tinny"), "unknown task 'tinny': did you mean 'tiny'?"),
         (("download", "cifar"), "unknown data set 'cifar': did you mean 'cifar10'?"),
         (("merge", "--into", "x"), "SRC"),
