@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -117,9 +117,13 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     return settings
 
 
-def say_unusable(*, methods: bool = True, tasks: bool = True) -> None:
-    """A line on standard error for each file of methods, of tasks, that cannot be used: what follows is without it."""
-    reasons = [*registry.catalogue().unavailable.values()] if methods else []
+def say_unusable(*, methods: bool = True, tasks: bool = True, named: Sequence[str] = ()) -> None:
+    """A line on standard error for each file of methods, of tasks, that cannot be used: what follows is without it.
+
+    Of a method that is `named`, a line where another file has its name, too.
+    """
+    twice = tuple(f"method {name!r} is registered twice" for name in named)
+    reasons = [each for each in registry.catalogue().unavailable.values() if methods or each.startswith(twice)]
     reasons += registry.unavailable_tasks().values() if tasks else []
     for reason in dict.fromkeys(reasons):
         Progress().say(f"prunemark: left out: {reason}")
@@ -144,7 +148,7 @@ def require_study(options: argparse.Namespace) -> None:
 
 def cells_of(options: argparse.Namespace) -> tuple[Cell, ...]:
     require_profile(options.profile)
-    say_unusable(methods=not options.method, tasks=not options.task)
+    say_unusable(methods=not options.method, tasks=not options.task, named=options.method or ())
     names = options.task or [name for name in registry.tasks() if _data_is_there(name, options)]
     if not names:
         raise DataError("no task's data is there: name one with --task to see how to get it")
@@ -232,7 +236,10 @@ def session_of(options: argparse.Namespace) -> Session:
         machine.require_device(options.device)  # where workers measure, it is theirs that counts
     data = data_root(options)
     require_folder(options.results)
-    places = invocation.Places(data, options.artifacts or modelfiles.default_root(), options.results)
+    artifacts = options.artifacts or modelfiles.default_root()
+    if artifacts.exists() and not artifacts.is_dir():
+        raise UsageError(f"{artifacts} is no folder (--artifacts)")
+    places = invocation.Places(data, artifacts, options.results)
     return execute.Session(
         places,
         options.device,

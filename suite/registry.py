@@ -177,13 +177,10 @@ def catalogue() -> Catalogue:
             unavailable[module] = str(error)
             continue
         for method in found:
-            if method.name in methods:
-                unavailable[module] = (
-                    f"method {method.name!r} is registered twice: {methods[method.name].origin} has it, "
-                    f"{method.origin} is left out; rename one"
-                )
-                continue
-            methods[method.name] = method
+            other = methods.setdefault(method.name, method)
+            if other is not method:
+                methods[method.name], left, reason = discovery.of_two("method", other, method)
+                unavailable[left.module] = reason
     for method in list(methods.values()):
         fault = _base_fault(method, methods)
         if fault is not None:

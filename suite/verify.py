@@ -112,6 +112,7 @@ def verifiable(record: Record) -> Cell:
             "the record is stale: its method, model, task or protocol is not that of this checkout, or a fault of the "
             "suite has been mended since, so another number would prove nothing; check out commit "
             f"{(record.git_commit or 'that it names')[:12]}"
+            f"{', and what was not committed then: the record is of a changed checkout' if record.git_dirty else ''}"
         )
     return Cell(record.task, record.method, record.hyperparameters, record.seed, record.profile)
 

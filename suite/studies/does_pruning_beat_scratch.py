@@ -16,6 +16,9 @@ ROWS: tuple[tuple[str, str, Setting, float | None, str], ...] = (
     ("from scratch, the original's epochs (E)", "from-scratch", {"base": BASE, "budget": "E"}, None, ""),
     ("from scratch, twice the epochs (budget B)", "from-scratch", {"base": BASE, "budget": "B"}, None, ""),
 )
+#: Does it matter which channels are kept? Shares of them, by the two that differ in nothing else.
+SHARES = (("70 %", 0.7), ("half", 0.5), ("22 of 64", 22 / 64))
+CHOICES = (("L1 three-stage", "l1-three-stage"), ("random channels", "random-structured"))
 
 
 def _top1(task: str, label: str) -> Quantity:
@@ -63,6 +66,11 @@ STUDY = Study(
               tuple(_line(NARROW, *row[:3], None, "") for row in ROWS),
               ("All rows but the first are one architecture, 110,202 parameters.",)),
         Table("What it cost to train those", tuple(label for label, *_ in ROWS[1:]), (_training(NARROW),)),
+        Table("Which channels are kept, at a quarter of the width", ("Accuracy", "Less that of the original"), tuple(
+            _line(NARROW, f"{share} of the channels, {label}", method, {"channel_ratio": ratio}, None, "")
+            for share, ratio in SHARES for label, method in CHOICES
+        ), ("The two remove as many channels in as many steps and train alike; one keeps those of largest L1 norm, the "
+            "other those that a seed picks.",)),
     ),
     inconsistencies=(
         '"Directly training the small target model from random initialization can achieve similar performance" is the '

@@ -94,6 +94,12 @@ def test_nothing_is_advised_where_nothing_does_it(measured: Callable[..., list[R
     assert case.answers == ((advice.TOLERANCES[-1], None),)
 
 
+def test_what_a_busy_machine_measured_is_what_is_to_be_measured_again(measured: Callable[..., list[Record]]) -> None:
+    better = measured(0.5, 0.94, 2.8, 3.2)[:1]  # its accuracy alone
+    wanted = advice.needs(board_of(better, measured(0.25, 0.93, 5.0, 6.0, notes={"contended": True})))
+    assert "channel_ratio=0.25" in wanted and wanted.endswith("--force")
+
+
 def test_a_loss_is_lost_by_its_share_of_dense(measured: Callable[..., list[Record]]) -> None:
     board = board_of(measured(0.5, 0.21, 2.8, 3.2, task="autoencoder-roadscenes"))  # 5 % worse: as one point
     (step,) = advice.steps(board, board.setups[0])

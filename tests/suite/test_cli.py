@@ -83,6 +83,7 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
         (("plan", "--task", "tiny", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
         (("list", "matrix", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
         ((*RUN, "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
+        ((*RUN, "--artifacts", os.devnull), f"{os.devnull} is no folder (--artifacts)"),
         (("bench", "--task", "tiny", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
         (("study", "fig4a-l1-curve", "--table", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
         (("verify", "abc", "--results", os.devnull), f"{os.devnull} is no folder (--results)"),
@@ -129,7 +130,7 @@ def test_failure_that_a_user_can_mend_is_one_line_and_exit_code_1(call: Callable
     (tmp_path / "file").write_text("a file")
     for arguments, message in [
         (("run", "--task", "vgg16-cifar10", "--profile", "smoke"), "cifar10 is not in"),
-        ((*RUN, "--method", "dense", "--artifacts", "file"), "cannot write"),
+        ((*RUN, "--method", "dense", "--artifacts", "file/models"), "cannot write"),
     ]:
         said = call(*arguments)
         assert said.code == 1, arguments

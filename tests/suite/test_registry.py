@@ -158,6 +158,17 @@ def test_name_registered_twice_is_refused_and_both_origins_are_named(install: Ca
     assert "extra" in found.methods, "the file's other methods go on"
 
 
+def test_of_two_files_beside_one_another_that_called_like_the_method_has_the_name(install: Callable[..., Path]) -> None:
+    install(methods={"aaa": method("theirs"), "theirs": method("theirs"), "zzz": method("theirs")})
+    found = registry.catalogue()
+    assert found.methods["theirs"].module == "outside.theirs"
+    for name in ("aaa", "zzz"):
+        reason = found.unavailable[f"outside.{name}"]
+        assert re.search(
+            rf"'theirs' is registered twice: .*theirs\.py:\d+ has it, .*{name}\.py:\d+ is left out", reason
+        )
+
+
 def test_name_registered_twice_in_one_file_leaves_no_doubt_which_function_runs(install: Callable[..., Path]) -> None:
     install(methods={"theirs": method("theirs") + method("theirs").replace("prune", "other")})
     reason = registry.catalogue().unavailable["outside.theirs"]

@@ -146,6 +146,7 @@ def test_old_record_without_ends_or_conditions_is_compared_by_what_it_has(
         ({"status": "unsupported", "reason": "cannot"}, "unsupported"),
         ({"kind": "noise-floor", "conditions": {}, "metrics": {"noise_floor": 0.1}}, "noise floor"),
         ({"freshness": "0" * 64}, "stale"),
+        ({"freshness": "0" * 64, "git_dirty": True}, "what was not committed then"),
         ({"task": "gone"}, "stale"),
     ],
 )
