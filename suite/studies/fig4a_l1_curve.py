@@ -47,7 +47,7 @@ STUDY = Study(
             y_label="accuracy on validation data",
             series=(
                 Series(
-                    "nine steps to 0.59 of the channels, the paper's 35 %",
+                    "nine steps to 0.59 of the channels, for the paper's 35 %",
                     reported=((1.0, 0.92), (0.5, None), (0.35, 0.90)),
                     logged=Quantity(TASK, METHOD, "val", PAPER),
                     x="parameters_left",
@@ -65,8 +65,9 @@ STUDY = Study(
     ),
     findings=(
         Finding(
-            "22 of 64 channels, {left} of the parameters, have {pruned} of the test images right, all of them {dense}. "
-            "The paper stops at 35 % of the parameters with nearly 90 %.",
+            "22 of 64 channels, {left} of the parameters, have {pruned} of the test images right, the network "
+            "before pruning {dense}. The paper stops at 35 % of the parameters with nearly 90 % of its validation "
+            "images.",
             {
                 "left": ("fraction", Quantity(TASK, METHOD, "parameters", TARGET, form="over-dense")),
                 "pruned": ("fraction", Quantity(TASK, METHOD, "top1", TARGET)),
