@@ -186,8 +186,8 @@ STUDY = Study(
     findings=(
         Finding(
             "At a quarter of the width, keeping 0.8 of the channels changes the accuracy by {report} at the report's "
-            "rate and a tenth of its epochs (its own: \u22122.89) and by {ours} as we do; one image is only {speedup} as "
-            "fast on a CPU's thread.",
+            "rate and a tenth of its epochs (its own: \u22122.89) and by {ours} as we do; one image is only {speedup} "
+            "as fast on a CPU's thread.",
             {
                 "report": ("points", Quantity(NARROW, "structured", "top1", REPORT, form="less-dense")),
                 "ours": ("points", Quantity(NARROW, "structured", "top1", OURS, form="less-dense")),
