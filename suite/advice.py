@@ -280,10 +280,11 @@ def _made(board: Board) -> tuple[list[Row], list[Row]]:
 
 
 def needs(board: Board) -> str:
-    """The command that would measure a board's speed: of its best row that may be faster than dense and is there."""
+    """The command that would measure a board's speed: of its best row that may be faster than dense and is there, where
+    a busy machine measured some the best of those.
+    """
     again = " --force" if board.contended else ""  # what a busy machine measured is fresh
     made, may_be_faster = _made(board)
-    # best first; and where a busy machine measured some, one of those
     for row in sorted(may_be_faster, key=lambda row: not any(each.contended for each in row.speeds.values())):
         command = rows.command("bench", row.records[0], row.records[0].seed)
         if command is not None:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from suite import uncollected
 from suite.errors import RegistrationError, UsageError
@@ -38,30 +38,9 @@ def file_of(name: str, of: Iterable[str]) -> str | None:
     return next((each for each in of if each.rpartition(".")[2] == name.replace("-", "_")), None)
 
 
-class Named(Protocol):
-    """What a file registers: by name, in a module, at a line of a file."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def module(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-
-
-N = TypeVar("N", bound=Named)
-
-
-def of_two(kind: str, first: N, second: N) -> tuple[N, N, str]:
-    """Which of two that registered one name has it, which has not, and the reason: the first found, unless a file of
-    the same package is called like it, which is ours for a method of ours whatever another file is called.
-    """
-    kept, left = first, second
-    beside = first.module.rpartition(".")[0] == second.module.rpartition(".")[0]
-    if beside and file_of(first.name, [second.module]) and not file_of(first.name, [first.module]):
-        kept, left = second, first
-    reason = f"{kind} {kept.name!r} is registered twice: {kept.origin} has it, {left.origin} is left out; rename one"
-    return kept, left, reason
+def precedence(name: str, module: str) -> tuple[bool, bool]:
+    """Where two modules register one name, the lesser has it: ours, and then the one whose file is called like it."""
+    return not module.startswith("methods."), file_of(name, [module]) is None
 
 
 def quiet_torchao() -> None:

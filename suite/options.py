@@ -122,8 +122,9 @@ def say_unusable(*, methods: bool = True, tasks: bool = True, named: Sequence[st
 
     Of a method that is `named`, a line where another file has its name, too.
     """
-    twice = tuple(f"method {name!r} is registered twice" for name in named)
-    reasons = [each for each in registry.catalogue().unavailable.values() if methods or each.startswith(twice)]
+    found = registry.catalogue()
+    reasons = [each for name in named for each in found.twice.get(name, ())]
+    reasons += found.unavailable.values() if methods else []
     reasons += registry.unavailable_tasks().values() if tasks else []
     for reason in dict.fromkeys(reasons):
         Progress().say(f"prunemark: left out: {reason}")
@@ -205,12 +206,16 @@ def require_folder(results: Path, *, there: bool = False, option: str = " (--res
     """UsageError where `option` names no folder of results, or that of one machine; one not yet there holds nothing, or
     must be `there`.
     """
-    if results.exists() and not results.is_dir():
-        raise UsageError(f"{results} is no folder{option}")
+    _no_file(results, option)
     if results.is_dir() and any(results.glob("*.jsonl")):
         raise UsageError(f"{results} is the folder of one machine: name the one above, {results.parent}{option}")
     if there and not results.exists():
         raise UsageError(f"no such folder: {results}{option}")
+
+
+def _no_file(folder: Path, option: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder{option}")
 
 
 def believed(results: Path) -> list[Record]:
@@ -237,8 +242,7 @@ def session_of(options: argparse.Namespace) -> Session:
     data = data_root(options)
     require_folder(options.results)
     artifacts = options.artifacts or modelfiles.default_root()
-    if artifacts.exists() and not artifacts.is_dir():
-        raise UsageError(f"{artifacts} is no folder (--artifacts)")
+    _no_file(artifacts, " (--artifacts)")
     places = invocation.Places(data, artifacts, options.results)
     return execute.Session(
         places,

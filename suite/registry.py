@@ -159,34 +159,37 @@ class Catalogue:
 
     methods: Mapping[str, Method]
     unavailable: Mapping[str, str]
+    twice: Mapping[str, list[str]]  # by name, what is said of those that another file has it before
 
 
 @functools.cache
 def catalogue() -> Catalogue:
     """Read every file of `methods/` and of the entry-point group `prunemark.methods`; nothing is imported."""
-    methods: dict[str, Method] = {}
+    found: list[Method] = []
     unavailable: dict[str, str] = {}
     for module, path in discovery.modules("methods", "prunemark.methods"):
         try:
             if path is None:
                 raise RegistrationError(f"an installed package names {module} as its methods, but it is not there")
-            found = read_methods(path, module)
-            for method in found:
+            registered = read_methods(path, module)
+            for method in registered:
                 _check_points(method)
         except RegistrationError as error:
             unavailable[module] = str(error)
             continue
-        for method in found:
-            other = methods.setdefault(method.name, method)
-            if other is not method:
-                methods[method.name], left, reason = discovery.of_two("method", other, method)
-                unavailable[left.module] = reason
+        found += registered
+    methods: dict[str, Method] = {}
+    twice: dict[str, list[str]] = {}
+    for method in sorted(found, key=lambda each: discovery.precedence(each.name, each.module)):
+        if (kept := methods.setdefault(method.name, method)) is not method:
+            both = f"{kept.origin} has it, {method.origin} is left out"
+            unavailable[method.module] = f"method {method.name!r} is registered twice: {both}; rename one"
+            twice.setdefault(method.name, []).append(unavailable[method.module])
     for method in list(methods.values()):
-        fault = _base_fault(method, methods)
-        if fault is not None:
+        if (fault := _base_fault(method, methods)) is not None:
             unavailable[method.module] = fault
             del methods[method.name]
-    return Catalogue(methods, unavailable)
+    return Catalogue(methods, unavailable, twice)
 
 
 def _base_fault(method: Method, methods: Mapping[str, Method]) -> str | None:

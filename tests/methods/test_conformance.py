@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,13 @@ import torch
 
 from suite import artifacts, conformance, plan, registry, run, soundness
 from suite.errors import Unsupported
-from suite.invocation import Places
 from suite.plan import Cell
 from suite.progress import Progress
+from tests import one_batch
 
 METHODS = sorted(registry.catalogue().methods)
 STAND_INS = [name for name, task in registry.tasks().items() if task.embedded and name != "vgg16-digits"]
 QUIET = Progress(silent=True)
-NOWHERE = Path("/nowhere")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -34,9 +32,7 @@ def test_method_conforms_on_digits(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_method_runs_on_a_batch_of_the_other_stand_ins_or_says_why_not(name: str, task: str, tmp_path: Path) -> None:
     """On untrained weights, by the headline point and a recipe of one batch; `conform` without --task really trains."""
-    ready = run.prepare(task, "smoke", Places(NOWHERE, NOWHERE, NOWHERE), "cpu")
-    recipe = replace(ready.recipe, epochs=1, batch_size=8, train_images=8, eval_images=4)
-    ready = replace(ready, recipe=recipe, dataset=ready.dataset.capped(recipe))
+    ready = one_batch.prepare(task, "cpu")
     method = registry.method(name)
     cell = Cell(task, name, plan.points(method, "first")[0], 0, "smoke")
     run.seed_everything(0)

@@ -6,8 +6,6 @@ A method that computes by `torch.export` cannot be pretended: its name belongs i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,13 +13,11 @@ from torch import nn
 
 from suite import plan, registry, run, soundness
 from suite.evaluate import OBJECTIVES
-from suite.invocation import Places
 from suite.plan import Cell
 from suite.progress import Progress
-from tests import pretended_gpu
+from tests import one_batch, pretended_gpu
 
 QUIET = Progress(silent=True)
-NOWHERE = Path("/nowhere")
 #: torch.export takes no tensors that are pretended.
 NOT_PRETENDED = {"quantize-qat", "quantize-static", "quantize-dynamic"}
 METHODS = sorted(set(registry.catalogue().methods) - NOT_PRETENDED)
@@ -60,9 +56,7 @@ def test_method_leaves_nothing_on_another_device(task: str, name: str, given: st
     settings = plan.points(method, "first")[0] | dict(each.split("=") for each in given.split())
     cell = Cell(task, name, method.complete(settings), 0, "smoke")
     with pretended_gpu.gpu():
-        ready = run.prepare(task, "smoke", Places(NOWHERE, NOWHERE, NOWHERE), "cuda")
-        recipe = replace(ready.recipe, epochs=1, batch_size=8, train_images=8, eval_images=4)
-        ready = replace(ready, recipe=recipe, dataset=ready.dataset.capped(recipe))
+        ready = one_batch.prepare(task, "cuda")
         run.seed_everything(0)
         dense = registry.build_model(ready.task.model, ready.task.options).to("cuda").eval()
         model, _ = run.compress(method, cell, dense, ready, "cuda", QUIET)
