@@ -6,6 +6,7 @@ or against this checkout. No network is built and torch is not loaded: 100,000 r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from suite import clock, footprint, machine, pictures, plan, registry
 from suite.footprint import Footprint
-from suite.records import Problem, Record, canonical, now, read_lines, record_files
+from suite.records import ID, Problem, Record, canonical, now, read_lines, record_files
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,34 @@ def _impossible_counts(entries: Sequence[Entry]) -> Found:
             total, nonzero = metrics.get(f"{prefix}parameters"), metrics.get(f"{prefix}nonzero_parameters")
             if total is not None and nonzero is not None and not 0 <= nonzero <= total:
                 yield entry, f"{prefix}nonzero_parameters {nonzero:,} of {total:,} parameters"
+            first, five = metrics.get(f"{prefix}top1"), metrics.get(f"{prefix}top5")
+            if first is not None and five is not None and first > five:
+                yield entry, f"{prefix}top1 {first} is above {prefix}top5 {five}"
+
+
+def _other_dense(entries: Sequence[Entry]) -> Found:
+    """A dense network's record states every figure twice, as its own and as the dense network's: the same."""
+    for entry in entries:
+        record, metrics = entry.record, entry.record.metrics
+        if (record.method, record.kind, record.status) == (plan.DENSE, "accuracy", "ok"):
+            odd = [name for name in metrics if metrics.get(f"dense_{name}", metrics[name]) != metrics[name]]
+            if odd:
+                first = f"{odd[0]} {metrics[odd[0]]} and dense_{odd[0]} {metrics[f'dense_{odd[0]}']}"
+                yield entry, f"a dense network with {first}{f', and {len(odd) - 1} more' if odd[1:] else ''}"
+
+
+_FRESHNESS, _COMMIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def _strange_provenance(entries: Sequence[Entry]) -> Found:
+    for entry in entries:
+        record = entry.record
+        if record.device not in machine.DEVICES:
+            yield entry, f"device {record.device!r} is none of {', '.join(machine.DEVICES)}"
+        if not _FRESHNESS.fullmatch(record.freshness):
+            yield entry, f"freshness {record.freshness[:ID]!r} is no SHA-256 in 64 hexadecimal digits"
+        if record.git_commit is not None and not _COMMIT.fullmatch(record.git_commit):
+            yield entry, f"git_commit {record.git_commit[:ID]!r} is no full commit hash: write null where there is none"
 
 
 def _parameters(entries: Sequence[Entry]) -> Found:
@@ -284,8 +313,10 @@ CHECKS: tuple[Check, ...] = (
     Check("clock", "no record is made after today: the newest one is shown", _to_come),
     Check("hyperparameters", "a fresh record has the hyperparameters of its method", _other_hyperparameters),
     Check("duplicate-cell", "a run holds a cell once under the same conditions", _duplicates),
-    Check("metric-range", "metrics are finite and within their range; no more non-zeros than parameters",
-          _impossible_counts),
+    Check("metric-range", "metrics are finite and within their range; no more non-zeros than parameters, no top-1 over "
+          "the top-5", _impossible_counts),
+    Check("dense", "what a dense network's record says of itself and of the dense network is the same", _other_dense),
+    Check("provenance", "device, freshness and commit are such as the suite writes", _strange_provenance),
     Check("parameters", "the number of parameters is that of the recorded layers", _parameters),
     Check("macs", "the MACs are possible with the recorded layers", _macs),
     Check("lost-seed", "no seed of a setting is missing among those that count", _lost_seeds, warning=True),

@@ -79,7 +79,7 @@ def _parser() -> Parser:
 
     def command(name: str, call: Any, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(command=call)
+        added.set_defaults(command=call, parser=added)
         return added
 
     listing = command("list", _list, "tasks, methods or studies that are registered; what runs on what (matrix)")
@@ -102,7 +102,9 @@ def _parser() -> Parser:
     planned.add_argument("--missing", action="store_true", help="only what has no fresh record")
     planned.add_argument("--study", action="append", default=[], metavar="NAME", help="only what a study takes, or all")
     check = command("check", _check, "validate records; exit 1 and name each bad one")
-    check.add_argument("results", nargs="?", type=path, default=RESULTS)
+    where = check.add_mutually_exclusive_group()
+    where.add_argument("folder", nargs="?", type=path, metavar="RESULTS", help="default: results")
+    where.add_argument("--results", type=path, help="the same")
     check.add_argument("--list", action="store_true", help="name the checks")
     check.add_argument("--strict", action="store_true", help="exit 1 for warnings too")
     merge = command("merge", _merge, "add the records of other results folders")
@@ -128,8 +130,8 @@ def _parser() -> Parser:
     doctor = command("doctor", _doctor, "what this machine can run: devices, data found, versions")
     download = command("download", _download, "fetch a data set through torchvision")
     download.add_argument("name")
-    for where in (verified, doctor, download):
-        where.add_argument("--data", type=path, help="folder of the data sets")
+    for taking in (verified, doctor, download):
+        taking.add_argument("--data", type=path, help="folder of the data sets")
     return parser
 
 
@@ -296,11 +298,12 @@ def _check(options: argparse.Namespace) -> int:
     if options.list:
         print("\n".join(checks.listed()))
         return 0
-    require_folder(options.results, there=True, option="")
+    results = options.folder or options.results or RESULTS
+    require_folder(results, there=True, option="")
     say_unusable()
-    report = checks.check(options.results)
+    report = checks.check(results)
     if not (report.valid or report.errors or report.warnings):
-        raise UsageError(f"no records in {options.results}: name the folder that has one for each machine")
+        raise UsageError(f"no records in {results}: name the folder that has one for each machine")
     for kind, problems in (("", report.errors), ("warning: ", report.warnings)):
         for problem in problems:
             print(f"prunemark: {kind}[{problem.check}] {problem}", file=sys.stderr)

@@ -29,6 +29,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} ({self.prog} --help)")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options; UsageError, with the help of the command that was asked for, where there is no such option."""
+        found, odd = self.parse_known_args(args, namespace)
+        if odd:
+            asked: Parser = getattr(found, "parser", self)
+            offered = [
+                name for each in asked._actions if each.help != argparse.SUPPRESS for name in each.option_strings
+            ]
+            near = difflib.get_close_matches(odd[0].partition("=")[0], offered, n=1)
+            asked.error(f"unrecognized arguments: {' '.join(odd)}{f'; did you mean {near[0]}?' if near else ''}")
+        return found
+
 
 #: By command, the options that change nothing there, or that a study fixes and refuses: all are taken, as everywhere.
 UNOFFERED: Mapping[str, tuple[str, ...]] = {

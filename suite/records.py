@@ -380,7 +380,7 @@ def _metric_faults(record: Record) -> Iterator[str]:
         if value is None:
             continue
         if not abs(value) < BEYOND:  # also true of NaN, and of a whole number too large for a float
-            yield f"metric {name} is not finite"
+            yield f"metric {name} is not finite, or beyond {BEYOND:g}"
         plain = name.removeprefix("dense_")
         if plain in _FRACTIONS and not 0 <= value <= 1:
             yield f"metric {name} = {value} lies outside [0, 1]"

@@ -73,6 +73,19 @@ class Hyperparameter:
         return number if math.isfinite(number) else _no()
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of any function: its annotation as it is written, and whether it must be given."""
+
+    annotation: str | None
+    required: bool
+
+    def holds(self, value: Any) -> bool:
+        """Can it be such a value? True of an annotation other than that of a number, a truth value or a text."""
+        kinds = {"float": (int, float), "int": (int,), "bool": (bool,), "str": (str,)}.get(self.annotation or "")
+        return kinds is None or (isinstance(value, kinds) and (self.annotation == "bool") == isinstance(value, bool))
+
+
 def _no() -> Any:
     raise ValueError
 
@@ -233,6 +246,20 @@ def _range(node: ast.expr, where: str) -> Range:
     if not all(isinstance(end, int | float) for end in ends.values()):
         raise RegistrationError(fault)
     return found
+
+
+def parameters(function: ast.FunctionDef | ast.ClassDef) -> dict[str, Parameter] | None:
+    """What a function may be given by name; None where the source does not tell (`**`, a class)."""
+    if isinstance(function, ast.ClassDef) or function.args.kwarg is not None:
+        return None
+    arguments = function.args
+    plain = arguments.posonlyargs + arguments.args
+    without = len(plain) - len(arguments.defaults)
+    required = [*(number < without for number in range(len(plain))), *(each is None for each in arguments.kw_defaults)]
+    return {
+        argument.arg: Parameter(None if argument.annotation is None else ast.unparse(argument.annotation), needed)
+        for argument, needed in zip(plain + arguments.kwonlyargs, required, strict=True)
+    }
 
 
 # ----------------------------------------------------------------------------------------------------------- freshness

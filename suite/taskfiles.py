@@ -21,6 +21,7 @@ from typing import Any
 from suite import discovery, excerpts, sources
 from suite.errors import RegistrationError, SuiteError, TaskError
 from suite.metrics import Metric
+from suite.sources import Parameter
 from suite.taskchecks import check
 from suite.tasks import Task
 
@@ -41,7 +42,7 @@ TaskFunction = Callable[[], Task]
 class Part:
     """A network (`model`), data set (`data`) or objective that a file registers; `module` is what to import for it.
 
-    `arguments` are the decorator's, but for what cannot be read.
+    `arguments` are the decorator's, but for what cannot be read; `takes` are the function's (None: not known).
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Part:
     path: Path
     line: int
     arguments: Mapping[str, Any]
+    takes: Mapping[str, Parameter] | None = None
 
     @property
     def origin(self) -> str:
@@ -168,11 +170,11 @@ def found() -> Found:
                 tasks[name] = _built(name, build, tasks)
             except SuiteError as error:
                 unavailable.setdefault(f"{name} (of {module})" if name in tasks else name, str(error))
-    for name, task in list(tasks.items()):
-        fault = _unknown_part(task, parts)
-        if fault is not None:
-            unavailable[name] = fault
-            del tasks[name]
+    misfits = {name: fault for name, task in tasks.items() if (fault := _misfit(task, parts)) is not None}
+    usable = {name: task for name, task in tasks.items() if name not in misfits}
+    orphans = {name: fault for name, task in usable.items() if (fault := _wrong_parent(task, usable)) is not None}
+    unavailable |= misfits | orphans
+    tasks = {name: task for name, task in usable.items() if name not in orphans}
     return Found(tasks, parts, metrics, unavailable, modules)
 
 
@@ -196,7 +198,7 @@ def _read_parts(path: Path, module: str) -> Iterator[Part]:
     for kind, (decorator, unread) in PARTS.items():
         known = {"Metric": Metric}
         for call, node in sources.registered(path, decorator, ("name",), known=known, unread=unread):
-            yield Part(kind, call["name"], module, path, node.lineno, call)
+            yield Part(kind, call["name"], module, path, node.lineno, call, sources.parameters(node))
 
 
 def _keys(path: Path, table: str) -> list[str]:
@@ -326,15 +328,37 @@ def _built(name: str, build: TaskFunction, known: Mapping[str, Task]) -> Task:
     return replace(task, name=name, description=inspect.getdoc(build) or "", path=code.co_filename)
 
 
-def _unknown_part(task: Task, parts: Mapping[tuple[str, str], Part]) -> str | None:
-    """What a task asks for and nobody registers, with the nearest name."""
+def _misfit(task: Task, parts: Mapping[tuple[str, str], Part]) -> str | None:
+    """What a task asks for and nobody registers, with the nearest name; or options that its network does not take."""
     for kind, name in (("model", task.model), ("data", task.data), ("objective", task.objective)):
         known = {each: each for of, each in parts if of == kind}
         try:
             discovery.lookup(kind, name, known, listing=f"or register it: @register_{kind}({name!r})")
         except SuiteError as error:
             return f"{task.path}: task {task.name!r}: {error}"
-    return None
+    return _wrong_options(task, parts["model", task.model])
+
+
+def _wrong_options(task: Task, model: Part) -> str | None:
+    """What is wrong with a task's options, as far as the source of its network's function tells."""
+    takes, where = model.takes, f"{task.path}: task {task.name!r}: model {task.model!r}"
+    if takes is None:
+        return None
+    for name, value in task.options.items():
+        if name not in takes:
+            return f"{where} takes no option {name!r}; it takes {', '.join(takes) or 'none'}"
+        if not takes[name].holds(value):
+            return f"{where}: its option {name} is {takes[name].annotation}, not {value!r}"
+    lacking = [name for name, each in takes.items() if each.required and name not in task.options]
+    return f"{where} needs the options {', '.join(lacking)}" if lacking else None
+
+
+def _wrong_parent(task: Task, tasks: Mapping[str, Task]) -> str | None:
+    if task.parent is None or (task.parent in tasks and tasks[task.parent].parent is None):
+        return None
+    wrong = "is a variant itself" if task.parent in tasks else "is no task that can be used"
+    return (f"{task.path}: task {task.name!r}: parent={task.parent!r} {wrong}: name the task that this is a variant "
+            "of, or leave it out")  # fmt: skip
 
 
 def function(part: Part) -> tuple[Callable[..., Any], Mapping[str, Any]]:

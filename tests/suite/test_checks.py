@@ -124,6 +124,8 @@ def test_old_record_keeps_the_hyperparameters_of_its_time(fresh: Make, tmp_path:
         (4, {"parameters": counted(4)[0] - 1}, "parameters"),
         (4, {"nonzero_parameters": counted(4)[0] + 1}, "metric-range"),
         (4, {"dense_nonzero_parameters": 10**9}, "metric-range"),
+        (4, {"top5": 0.4}, "metric-range"),
+        (4, {"dense_top1": 0.6, "dense_top5": 0.5}, "metric-range"),
     ],
 )
 def test_figures_that_the_recorded_layers_cannot_have_are_found(
@@ -131,6 +133,32 @@ def test_figures_that_the_recorded_layers_cannot_have_are_found(
 ) -> None:
     found = report(tmp_path, measured(fresh, method="dense"), measured(fresh, channels, metrics=metrics))
     assert names(found.errors) == [(check, 2)]
+
+
+def test_dense_record_says_of_the_dense_network_what_it_says_of_itself(fresh: Make, tmp_path: Path) -> None:
+    same = measured(fresh, method="dense", metrics={"dense_top1": 0.5})
+    other = measured(fresh, method="dense", seed=1, metrics={"dense_top1": 0.6, "dense_parameters": 7})
+    found = report(tmp_path, same, other, measured(fresh, 4, metrics={"dense_top1": 0.6}))
+    assert names(found.errors) == [("dense", 2)]
+    assert found.errors[0].reason == "a dense network with parameters 330 and dense_parameters 7, and 1 more"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"device": "tpu"}, "device 'tpu' is none of cpu, cuda"),
+        ({"freshness": ""}, "freshness '' is no SHA-256"),
+        ({"git_commit": "zzz"}, "git_commit 'zzz' is no full commit hash"),
+        ({"git_commit": "a" * 12}, f"git_commit '{'a' * 12}' is no full commit hash"),
+    ],
+)
+def test_what_the_suite_never_writes_is_found(
+    fresh: Make, tmp_path: Path, changes: dict[str, str], reason: str
+) -> None:
+    found = report(
+        tmp_path, fresh(git_commit="a" * 40, device="cuda"), fresh(run="b", git_commit=None), fresh(run="c", **changes)
+    )
+    assert names(found.errors) == [("provenance", 3)] and found.errors[0].reason.startswith(reason)
 
 
 def test_network_of_other_kernels_is_given_the_benefit_of_the_doubt(fresh: Make, tmp_path: Path) -> None:

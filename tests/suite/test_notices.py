@@ -173,6 +173,19 @@ def test_interrupt_while_the_program_is_read_is_a_line_too(
     assert (end.value.code, capsys.readouterr().err) == (1, "prunemark: interrupted before anything was done\n")
 
 
+def test_package_that_is_missing_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec", None)  # importing it fails as if it were not installed
+    for module in [name for name in sys.modules if name.partition(".")[0] == "suite"]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("suite", run_name="__main__")
+    said = capsys.readouterr().err
+    assert (end.value.code, said) == (1, f"prunemark: {sys.executable} has no msgspec: pip install -e . in the "
+                                         "checkout\n")  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("command", "offered", "not_offered"),
     [

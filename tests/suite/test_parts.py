@@ -57,7 +57,7 @@ def test_loss_without_one_of_its_own_is_that_of_classification(prepare: Callable
         ("    net.head = net.last\n", "", r"has no `head`: give its last layer that name"),
         ("    return net\n", "    return 3\n", r"model 'their-net' is a int: return a torch\.nn\.Module"),
         ("nn.Conv2d(2,", "nn.Conv2d(3,", r"model 'their-net' with options .* fails on \(2, 2, 4, 4\): RuntimeError"),
-        ("width=4):", "widht=4):", r"fails on .*TypeError"),
+        ("return self.last(", "return self.last()(", r"fails on .*TypeError"),
         ("    return Arrays(", "    return None\n    return Arrays(", r"data 'their-data' is a NoneType: return suite"),
         ("np.arange(30) % 3", "np.arange(30) % 4", r"y_train holds the label 3; their-data has 0 to 2"),
         ("np.arange(30) % 3", "np.arange(29) % 3", r"x_train has 30 images, y_train 29 labels"),

@@ -74,6 +74,11 @@ assert not {"torch", "sklearn", "outside.theirs"} & set(sys.modules)
         (('"number", False', '"seconds", False'), r"kind one of percent, number, decibel"),
         (('metrics=(Metric("regret", "Regret", "number", False), "top1")', "metrics=()"), r"needs metrics=, a tuple"),
         (("RECIPE =", "x = (\nRECIPE ="), r"theirs\.py is not valid Python"),
+        (('options={"width": 4}', 'options={"wdth": 4}'), r"model 'their-net' takes no option 'wdth'; it takes width$"),
+        (("(*, width=4)", "(*, width: bool = True)"), r"model 'their-net': its option width is bool, not 4$"),
+        (("(*, width=4)", "(depth, *, width)"), r"model 'their-net' needs the options depth$"),
+        (('title="Theirs"', 'title="T", parent="vgg16"'), r"parent='vgg16' is no task that can be used: name the task"),
+        (('title="Theirs"', 'title="T", parent="vgg16-cifar10+width0.25"'), r"\+width0\.25' is a variant itself: "),
     ],
 )  # fmt: skip
 def test_mistake_makes_the_task_unavailable_in_one_line_that_names_the_file(
