@@ -150,13 +150,20 @@ def _drift(quantities: Iterable[Quantity], known: Index) -> str:
             if dense:
                 place = (record.machine, quantity.task, quantity.metric, canonical(dict(record.conditions or {})))
                 beside[place].append(dense)
-    widest = max(beside.values(), key=lambda each: max(each) / min(each), default=[1.0])
-    if max(widest) <= DRIFT * min(widest):
+    widest: dict[str, tuple[float, float]] = {}
+    for (_, task, *_), times in beside.items():
+        low, high = widest.get(task, (1.0, 1.0))
+        if max(times) / min(times) > max(DRIFT, high / low):
+            widest[task] = min(times), max(times)
+    if not widest:
         return ""
-    ends = " to ".join(side_by_side.decimal(end, "seconds", 3) for end in (min(widest), max(widest)))
+    several = len({task for _, task, *_ in beside}) > 1
+    ranges = [" to ".join(side_by_side.decimal(end, "seconds", 3) for end in ends) + (f" ({task})" if several else "")
+              for task, ends in widest.items()]  # fmt: skip
     return (
-        f"Times are of different minutes, in which the machine itself changes: the dense network beside these took "
-        f"{ends}. What a row gains is its speed-up, which is measured against dense in the same seconds."
+        f"Times are of different minutes, in which the machine itself changes: the dense network beside these "
+        f"took {', '.join(ranges)}. What a row gains is its speed-up, which is measured against dense in the same "
+        "seconds."
     )
 
 

@@ -238,7 +238,7 @@ def _whose(series: Sequence[charts.Series]) -> str:
     hollow = {each.hollow for each in series}
     if hollow == {True, False}:
         return "Hollow marks: the source's own numbers. Filled: ours"
-    return "The source's own numbers; none of ours yet" if True in hollow else "Our numbers; the source prints none"
+    return "The source's own numbers; none of ours yet" if True in hollow else "Our numbers alone"
 
 
 def _curves(filled: FilledFigure) -> Iterator[charts.Series]:

@@ -168,7 +168,7 @@ STUDY = Study(
         '"65 % of the model parameters" are 65.625 % of the channels: 44 of the 128 at the bottleneck. Of the '
         "parameters about 12 % are left.",
         "The reconstructions change in the merge, which the paper calls a small error in its implementation.",
-        'Section 4.2.2 has the performance "dropped immediately during the alpha-schedule" and, two sentences on, '
+        'Section 4.2.2 has the performance "dropped immediately during the alpha-schedule" and, a sentence on, '
         '"rather stable" until alpha 0; section 5.2, that it did not change much.',
         "No discernible difference in memory between the two pruned networks, as they have as many parameters, says "
         "section 4.2.2; Fig. 5 has 3.24 GB and 3.59 GB for them.",

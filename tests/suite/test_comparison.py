@@ -75,6 +75,24 @@ def test_times_of_different_minutes_say_how_far_dense_itself_moved(fresh: Callab
     assert len(drifting) == 1 and "dense network beside these took 10.0\u202fms to 19.0\u202fms." in drifting[0]
 
 
+def test_dense_networks_that_moved_are_named_where_a_table_has_several(fresh: Callable[..., Record]) -> None:
+    def timed(task: str, share: float, dense: float) -> Record:
+        return fresh(task=task, freshness=plan.current_freshness(task, "zeroes"), kind="latency",
+                     hyperparameters={"share": share, "finetune": False}, conditions=dict(ONE_IMAGE),
+                     metrics={"compressed_seconds": 0.5 * dense, "dense_seconds": dense})  # fmt: skip
+
+    asked = [replace(SPEED, task=task, metric="compressed_seconds", setting={"share": share})
+             for task in ("tiny", "tiny-slow") for share in (0.5, 0.75)]  # fmt: skip
+    records = [timed("tiny", 0.5, 0.01), timed("tiny", 0.75, 0.01), timed("tiny-slow", 0.5, 0.03)]
+
+    def note(last: float) -> str:
+        known = comparison.index([*records, timed("tiny-slow", 0.75, last)])
+        return "".join(comparison.compare(study(*asked), known).tables[0].notes)
+
+    assert note(0.03) == "", "two networks are not one that moved"
+    assert "beside these took 30.0\u202fms to 60.0\u202fms (tiny-slow). What" in note(0.06)
+
+
 def test_what_was_never_measured_names_the_command_that_would(tiny_task: Any) -> None:
     found = comparison.compare(study(HALF, SPEED), comparison.index([])).found
     assert [each.state for each in found] == ["missing", "missing"] and {each.value for each in found} == {None}

@@ -89,7 +89,7 @@ def test_the_sources_own_restarts_stand_there_too_and_no_line_leads_to_them(draw
 def test_steps_are_drawn_as_they_come(drawn: Callable[..., charts.Chart]) -> None:
     chart = drawn(x="step")
     assert [point.x for point in chart.series[0].points] == [0, 2, 3, 5, 6] and "R1" not in chart.note
-    assert chart.note == "Our numbers; the source prints none", "no hollow mark is spoken of where there is none"
+    assert chart.note == "Our numbers alone", "no hollow mark is spoken of where there is none"
     assert not chart.x.falling
 
 
