@@ -195,6 +195,9 @@ def sweep(board: Board, look: Looks) -> Chart | None:
     series = [_series(name, sorted(points, key=lambda p: p.x), board, look, joined=True)
               for (name, _), points in sorted(lines.items()) if len(points) > 1]  # fmt: skip
     note = "Test split; zeros count as removed; a line joins rows that differ in one setting"
+    alone = sum(len(points) == 1 for points in lines.values())
+    if alone:
+        note += f". {alone} row{'s' * (alone > 1)} without such a neighbour left out"
     return _curves("sweep", SWEEP, note, series, board)
 
 
@@ -273,11 +276,15 @@ def _score(board: Board, value: float) -> str:
 
 
 def _window(values: Sequence[float], board: Board) -> Axis:
-    """The y axis of a Pareto plot: from the best value to TALLEST below it, of a loss to WORST times the best."""
+    """The y axis of a Pareto plot: from the best value to TALLEST below it, of a loss to WORST times the best.
+
+    The dense network's is on it in any case: all else is read against it.
+    """
+    dense = board.dense.get(board.headline.name)
     if board.headline.kind == "percent":
-        values = [value for value in values if value >= max(values) - TALLEST]
+        values = [value for value in values if value >= max(values) - TALLEST or value == dense]
     elif not board.headline.higher_is_better:
-        values = [value for value in values if value <= WORST * min(values)] or values
+        values = [value for value in values if value <= WORST * min(values) or value == dense] or values
     return _quality_axis(values, board)
 
 

@@ -334,7 +334,7 @@ def _site(options: argparse.Namespace) -> int:
 
     require_folder(options.results, there=True)
     say_unusable()
-    print(render.build(options.results, options.out))
+    print(render.build(options.results, options.out, warn=lambda text: Progress().say(f"prunemark: {text}")))
     return 0
 
 

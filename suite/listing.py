@@ -116,10 +116,10 @@ def text(entries: Sequence[Entry], *, whole: bool) -> Iterator[str]:
     """Lines for a person: one an entry, or everything about it."""
     width = max((len(entry["name"]) for entry in entries), default=0)
     for entry in entries:
-        first = entry["description"].partition("\n")[0]
+        first = "" if whole else entry["description"].partition("\n")[0]
         if entry.get("reason"):
             first = f"unavailable: {entry['reason']}"
-        yield f"{entry['name']:{width}}  {first}"
+        yield f"{entry['name']:{width}}  {first}".rstrip()
         if not whole:
             continue
         for name, value in entry.items():

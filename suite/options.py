@@ -241,8 +241,10 @@ def data_root(options: argparse.Namespace) -> Path:
     """Where data sets lie; UsageError where `--data` names no folder."""
     from suite import datafiles
 
-    if options.data is not None and not options.data.is_dir():
-        raise UsageError(f"no such folder: {options.data} (--data)")
+    if options.data is not None:
+        _no_file(options.data, " (--data)")
+        if not options.data.exists():
+            raise UsageError(f"no such folder: {options.data} (--data)")
     return options.data or datafiles.default_root()
 
 

@@ -70,6 +70,38 @@ def test_a_mark_opens_the_first_cell_that_counts_as_its_row_does(one: Make) -> N
         assert {point.cell for series in chart.series for point in series.points} <= cells
 
 
+@pytest.fixture
+def accurate(make_record: Make) -> Callable[..., Board]:
+    """`accurate(({"channel_ratio": 0.5}, 0.9), ...)`: a board of `structured` with these accuracies; dense has 0.2."""
+
+    def call(*measured: tuple[dict[str, Any], float]) -> Board:
+        task, found = "vgg16-digits", []
+        for index, (setting, top1) in enumerate((*measured, ({}, 0.2))):
+            name = "structured" if setting else plan.DENSE
+            metrics = {"top1": top1, "dense_top1": 0.2, "parameters": 10, "nonzero_parameters": 10 - index,
+                       "dense_parameters": 20, "macs": 100, "dense_macs": 200}  # fmt: skip
+            given = registry.method(name).complete(setting) if setting else {}
+            found.append(make_record(task=task, method=name, hyperparameters=given, metrics=metrics,
+                                     freshness=plan.current_freshness(task, name)))  # fmt: skip
+        (board,) = leaderboard.assemble(found, {}).boards
+        return board
+
+    return call
+
+
+def test_dense_is_on_the_chart_however_far_it_is_behind(accurate: Callable[..., Board]) -> None:
+    chart = drawn(accurate(({"channel_ratio": 0.5}, 0.9), ({"channel_ratio": 0.4}, 0.1)))
+    assert {point.y for series in chart.series for point in series.points} == {0.9, 0.2}
+    assert chart.y.low < 0.2 and "1 worse row off the chart" in chart.note
+
+
+def test_rows_that_no_line_joins_are_said_to_be_left_out_of_the_sweep(accurate: Callable[..., Board]) -> None:
+    joined = [({"channel_ratio": ratio}, 0.9) for ratio in (0.5, 0.4, 0.3)]
+    alone = ({"channel_ratio": 0.3, "importance": "taylor"}, 0.8)
+    notes = [charts.sweep(accurate(*rows), {}).note for rows in (joined, [*joined, alone])]  # type: ignore[union-attr]
+    assert "left out" not in notes[0] and notes[1].endswith(". 1 row without such a neighbour left out")
+
+
 def test_a_loss_beyond_all_others_is_said_to_be_off_the_chart(lossy: Callable[..., Board]) -> None:
     chart = drawn(lossy(0.2, 0.3, 9.0))
     assert chart.y.high < 1 and "1 worse row off the chart" in chart.note
