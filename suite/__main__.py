@@ -1,5 +1,6 @@
 """`python -m suite` and `prunemark`: see `suite.cli`."""
 
+import signal
 import sys
 
 
@@ -15,7 +16,13 @@ def run() -> int:
             raise
         print(f"prunemark: {sys.executable} has no {error.name}: pip install -e . in the checkout", file=sys.stderr)
         return 1
-    return main()
+    try:
+        return main()
+    except KeyboardInterrupt:  # pressed again while the first was answered
+        return 1
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and again while the program ends
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import runpy
+import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -171,6 +173,17 @@ def test_interrupt_while_the_program_is_read_is_a_line_too(
     with pytest.raises(SystemExit) as end:
         runpy.run_module("suite", run_name="__main__")
     assert (end.value.code, capsys.readouterr().err) == (1, "prunemark: interrupted before anything was done\n")
+
+
+def test_interrupt_while_the_program_ends_is_no_traceback() -> None:
+    code = ("import atexit, os, signal, sys, suite.cli\n"
+            "from suite.__main__ import run\n"
+            "suite.cli.main = lambda: 0\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+            "sys.exit(run())")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_package_that_is_missing_is_named_with_the_remedy(
