@@ -138,8 +138,8 @@ def load(folder: Path, *, device: str = "cpu") -> nn.Module:
     content = modelfiles.content(weights, modelfiles.LONGEST_WEIGHTS)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ArtifactError(
-            f"{weights} is not what {modelfiles.DESCRIPTION} says (hash mismatch): `python -m suite run` of its cell, with "
-            "--force, makes it again"
+            f"{weights} is not what {modelfiles.DESCRIPTION} says (hash mismatch): `python -m suite run` of its cell, "
+            "with --force, makes it again"
         )
     try:
         model = restore(description, safetensors.torch.load(content))
