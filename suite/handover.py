@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from suite import modelfiles
 from suite.errors import SuiteError, UsageError, remedy
 from suite.invocation import newest_model
 from suite.plan import Cell
@@ -30,8 +31,10 @@ def stored(cells: Sequence[Cell], path: Path, kind: str, *, root: Path, force: b
     _check_place(path, kind, force)
     folder = newest_model(cell, root)
     if folder is None:
+        older = any(map(modelfiles.is_readable, (root / cell.task / cell.method).glob(f"{cell.key[:12]}-*")))
+        lacking = "the one of older code is stale, and there is no model" if older else "no model"
         raise SuiteError(
-            f"no model of this cell in {root}: python -m suite run {cell.arguments} --force makes it (--artifacts and "
+            f"{lacking} of this cell in {root}: python -m suite run {cell.arguments} --force makes it (--artifacts and "
             "--data as here)"
         )
     return cell, folder

@@ -201,6 +201,10 @@ def test_command_line_prints_the_lines_and_nothing_else(
     assert facts["size_bytes"] == (tmp_path / "model.safetensors").stat().st_size
     several = run_cli("export", "--task", "tiny", "--method", "zeroes", *wanted)
     assert several.returncode == 2 and "names 2 cells" in several.stderr
+    (folder,) = (tmp_path / "artifacts" / "tiny" / "dense").glob("*-*-*")
+    folder.rename(folder.with_name("-".join((folder.name.split("-")[0], "0" * 8, folder.name.split("-")[2]))))
+    stale = run_cli("export", *one, *wanted, "--force")
+    assert stale.returncode == 1 and "the one of older code is stale, and there is no model of this" in stale.stderr
 
 
 def test_what_is_refused_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
