@@ -300,16 +300,16 @@ def _check(options: argparse.Namespace) -> int:
         return 0
     results = options.folder or options.results or RESULTS
     require_folder(results, there=True, option="")
-    say_unusable()
     report = checks.check(results)
+    warnings = say_unusable() + len(report.warnings)
     if not (report.valid or report.errors or report.warnings):
         raise UsageError(f"no records in {results}: name the folder that has one for each machine")
     for kind, problems in (("", report.errors), ("warning: ", report.warnings)):
         for problem in problems:
             print(f"prunemark: {kind}[{problem.check}] {problem}", file=sys.stderr)
-    warned = f", {len(report.warnings)} warnings" if report.warnings else ""
+    warned = f", {warnings} warnings" if warnings else ""
     print(f"{report.valid} valid records, {len(report.errors)} bad{warned}")
-    return 1 if report.errors or (options.strict and report.warnings) else 0
+    return 1 if report.errors or (options.strict and warnings) else 0
 
 
 def _merge(options: argparse.Namespace) -> int:

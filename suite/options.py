@@ -129,8 +129,8 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     return settings
 
 
-def say_unusable(*, methods: bool = True, tasks: bool = True, named: Sequence[str] = ()) -> None:
-    """A line on standard error for each file of methods, of tasks, that cannot be used: what follows is without it.
+def say_unusable(*, methods: bool = True, tasks: bool = True, named: Sequence[str] = ()) -> int:
+    """How many files of methods, of tasks, cannot be used, each named on standard error: what follows is without them.
 
     Of a method that is `named`, a line where another file has its name, too.
     """
@@ -138,8 +138,10 @@ def say_unusable(*, methods: bool = True, tasks: bool = True, named: Sequence[st
     reasons = [each for name in named for each in found.twice.get(name, ())]
     reasons += found.unavailable.values() if methods else []
     reasons += registry.unavailable_tasks().values() if tasks else []
-    for reason in dict.fromkeys(reasons):
+    told = dict.fromkeys(reasons)
+    for reason in told:
         Progress().say(f"prunemark: left out: {reason}")
+    return len(told)
 
 
 def require_profile(profile: str) -> None:

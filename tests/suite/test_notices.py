@@ -37,6 +37,19 @@ def call(
     return run
 
 
+def test_strict_check_is_no_pass_with_a_file_that_cannot_be_used(
+    call: Callable[..., tuple[int, str, str]], install: Callable[..., Path], make_record: Make, write: Write,
+    tiny_task: Any,
+) -> None:  # fmt: skip
+    results = write(make_record(machine="box"))
+    (results / "machines").mkdir(exist_ok=True)
+    (results / "machines" / "box.json").write_text('{"slug": "box"}')
+    assert call("check", results, "--strict")[:2] == (0, "1 valid records, 0 bad\n")
+    install(methods={"broken": BROKEN})
+    checked = [call("check", results, *more)[:2] for more in ((), ("--strict",))]
+    assert checked == [(code, "1 valid records, 0 bad, 1 warnings\n") for code in (0, 1)]
+
+
 BROKEN = "from suite import register_method\n\ndef broken(:\n"
 
 
