@@ -126,6 +126,7 @@ def _parser() -> Parser:
     conform = command("conform", _conform, "the conformance test of a method")
     conform.add_argument("method", help="a registered name, or the path of a Python file")
     conform.add_argument("--task", action="append", help="only on this task (default: every embedded one)")
+    conform.add_argument("--points", choices=("all", "first"), default="first", help="tried (default: the headline)")
     conform.add_argument("--timeout", type=positive, metavar="SECONDS", help="of each task (default: 600)")
     doctor = command("doctor", _doctor, "what this machine can run: devices, data found, versions")
     download = command("download", _download, "fetch a data set through torchvision")
@@ -357,10 +358,9 @@ def _conform(options: argparse.Namespace) -> int:
 
     method, faults = conform.find(options.method), 0
     try:
-        for case in conform.check(method, options.task or (), timeout=options.timeout):
+        for case in conform.check(method, options.task or (), points=options.points, timeout=options.timeout):
             faults += case.fault is not None
-            fault = "" if case.fault is None else f": {case.fault}"
-            print(f"{'FAIL' if fault else 'pass'}  {case.task:16} {case.name}{fault}", flush=True)
+            print(f"{'pass' if case.fault is None else 'FAIL'}  {case}", flush=True)
     except KeyboardInterrupt:
         raise SuiteError("interrupted; conform keeps nothing, and --task NAME asks one task alone") from None
     if faults:

@@ -29,6 +29,9 @@ class Case:
     task: str
     fault: str | None
 
+    def __str__(self) -> str:
+        return f"{self.task:16} {self.name}{'' if self.fault is None else f': {self.fault}'}"
+
 
 def find(method: str) -> Method:
     """A registered method by name, or the only one of a Python file by path; UsageError where there is none, or where
@@ -105,9 +108,11 @@ class _Asked:
 
 
 def check(
-    method: Method, tasks: Sequence[str] = (), *, timeout: float | None = None, workers: int = 0
+    method: Method, tasks: Sequence[str] = (), *, points: str = "first", timeout: float | None = None, workers: int = 0
 ) -> Iterator[Case]:
     """Every case: of the source, then of each task (default: the embedded ones), in their order.
+
+    It is tried at its `first` standard point, or at `all`.
 
     A task's process that crashes or takes longer than `timeout` seconds (None: `LIMIT`) is a case that failed; so many
     `workers` run side by side (0: one a core). Raises what is wrong with a task or its data. No process is left.
@@ -124,7 +129,7 @@ def check(
     try:
         while waiting or asked:
             while waiting and sum(not each.child.is_over for each in asked) < workers:
-                asked.append(_ask(method, waiting.pop(0), timeout or LIMIT, threads))
+                asked.append(_ask(method, waiting.pop(0), points, timeout or LIMIT, threads))
             if asked[0].child.is_over:
                 for case in _outcome(asked.pop(0)):
                     if case not in of_the_file:  # what is wrong with it, each process says
@@ -138,9 +143,9 @@ def check(
             each.child.kill()
 
 
-def _ask(method: Method, task: str, timeout: float, threads: int) -> _Asked:
+def _ask(method: Method, task: str, points: str, timeout: float, threads: int) -> _Asked:
     said: list[Case] = []
-    return _Asked(task, Child(_answer, (method, task, threads), seconds=timeout, told=said.append), said)
+    return _Asked(task, Child(_answer, (method, task, points, threads), seconds=timeout, told=said.append), said)
 
 
 def _outcome(ended: _Asked) -> list[Case]:
@@ -156,14 +161,14 @@ def _outcome(ended: _Asked) -> list[Case]:
     return ended.said
 
 
-def _answer(tell: Callable[[Case], None], method: Method, task: str, threads: int) -> SuiteError | None:
+def _answer(tell: Callable[[Case], None], method: Method, task: str, points: str, threads: int) -> SuiteError | None:
     import torch
 
     from suite import conformance
 
     torch.set_num_threads(threads)
     try:
-        for case in conformance.on_task(method, task):
+        for case in conformance.on_task(method, task, points):
             tell(case)
     except SuiteError as error:  # of the task or its data, and no fault of the method
         return error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from suite.plan import Cell
 from suite.progress import Progress
 from suite.registry import Method
 from suite.run import Prepared
+from suite.sources import spell
 
 
 def check(method: Method, task: str) -> Iterator[Case]:
@@ -28,10 +30,13 @@ def check(method: Method, task: str) -> Iterator[Case]:
     yield from on_task(method, task)
 
 
-def on_task(method: Method, task: str) -> Iterator[Case]:
-    """The cases of one task, at smoke. Raises what is wrong with the task or its data; else it stops at nothing."""
+def on_task(method: Method, task: str, which: str = "first") -> Iterator[Case]:
+    """The cases of one task, at smoke, at the first point or `all`; what a further one sets is in its cases' names.
+
+    Raises what is wrong with the task or its data; else it stops at nothing.
+    """
     try:
-        points = plan.points(method, "first")
+        points = plan.points(method, which)
         registry.load(method)
     except UsageError:
         return  # its points do not fit: a case of the source
@@ -39,10 +44,20 @@ def on_task(method: Method, task: str) -> Iterator[Case]:
         yield Case("imports", "-", str(error))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        yield from _on_task(Cell(task, method.name, points[0], 0, "smoke"), method, Path(scratch))
+        for number, point in enumerate(points):
+            told = f" ({_set(method, point)})" if number else ""
+            shrinks = number == 0 and method.family != registry.BASELINE  # one of a sweep's points may set nothing
+            for case in _on_task(Cell(task, method.name, point, 0, "smoke"), method, Path(scratch), shrinks):
+                yield replace(case, name=case.name + told)
 
 
-def _on_task(cell: Cell, method: Method, scratch: Path) -> Iterator[Case]:
+def _set(method: Method, point: Mapping[str, Any]) -> str:
+    """What tells one of a method's points from another."""
+    telling = {name for each in method.points for name in each}
+    return " ".join(f"{name}={spell(value)}" for name, value in point.items() if name in telling)
+
+
+def _on_task(cell: Cell, method: Method, scratch: Path, shrinks: bool) -> Iterator[Case]:
     places, progress = (
         Places(datafiles.default_root(), scratch / "artifacts", scratch / "results"),
         Progress(silent=True),
@@ -73,7 +88,7 @@ def _on_task(cell: Cell, method: Method, scratch: Path) -> Iterator[Case]:
         ("saves and reloads to the same outputs", lambda: _reloads(first, ready, scratch / task)),
         ("loads no data set of its own", lambda: f"it loaded {touched[0]}" if touched else None),
     ]
-    if method.family != registry.BASELINE:
+    if shrinks:
         asked.append(("is smaller or sparser", lambda: _smaller(first, dense, ready)))
     for name, question in asked:
         try:

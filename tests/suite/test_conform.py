@@ -36,9 +36,11 @@ Cases = Callable[..., list[Case]]
 def cases(tiny_task: Any, tmp_path: Path) -> Cases:
     """`cases(body, tasks, ...)`: what is said of a method with that code."""
 
-    def call(body: str = "pass", tasks: tuple[str, ...] = ("tiny",), top: str = "", **options: Any) -> list[Case]:
+    def call(
+        body: str = "pass", tasks: tuple[str, ...] = ("tiny",), top: str = "", points_given: str = "{}", **options: Any
+    ) -> list[Case]:
         path = tmp_path / "theirs.py"
-        path.write_text(top + METHOD.replace("BODY", body))
+        path.write_text(top + METHOD.replace("BODY", body).replace("points=[{}]", f"points=[{points_given}]"))
         return list(conform.check(conform.find(str(path)), tasks, **options))
 
     return call
@@ -49,6 +51,18 @@ def test_cases_of_each_task_come_in_the_order_of_the_tasks(cases: Cases) -> None
     assert not any(case.fault for case in found), found
     assert list(dict.fromkeys(case.task for case in found)) == ["-", "tiny-slow", "tiny", "vgg16-digits"]
     assert len(found) == 3 + 3 * 7
+
+
+def test_further_points_are_tried_on_demand_and_named(cases: Cases) -> None:
+    own = {"body": "if share == 0.25: raise ValueError('too little')",
+           "points_given": '{"share": 0.5}, {"share": 0.0}, {"share": 0.25}'}  # fmt: skip
+    headline, every = cases(**own), cases(**own, points="all")
+    assert len(headline) == 3 + 7 and not any(case.fault for case in headline)
+    assert every[:10] == headline
+    assert [case.name for case in every[10:]] == [
+        *(f"{case.name} (share=0.0)" for case in headline[3:9]), "runs (share=0.25)"]  # fmt: skip
+    assert [case.fault is None for case in every] == [True] * 16 + [False]
+    assert str(every[-1]).startswith("tiny             runs (share=0.25): ValueError: too little (theirs.py, line ")
 
 
 @pytest.mark.parametrize(
