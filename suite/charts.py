@@ -278,13 +278,15 @@ def _score(board: Board, value: float) -> str:
 def _window(values: Sequence[float], board: Board) -> Axis:
     """The y axis of a Pareto plot: from the best value to TALLEST below it, of a loss to WORST times the best.
 
-    The dense network's is on it in any case: all else is read against it.
+    The dense network's is on it in any case, and what is no worse: all else is read against it.
     """
     dense = board.dense.get(board.headline.name)
     if board.headline.kind == "percent":
-        values = [value for value in values if value >= max(values) - TALLEST or value == dense]
+        least = min(max(values) - TALLEST, 1.0 if dense is None else dense)
+        values = [value for value in values if value >= least]
     elif not board.headline.higher_is_better:
-        values = [value for value in values if value <= WORST * min(values) or value == dense] or values
+        most = max(WORST * min(values), 0.0 if dense is None else dense)
+        values = [value for value in values if value <= most] or values
     return _quality_axis(values, board)
 
 
