@@ -30,7 +30,12 @@
     const other = data.setups.findIndex((_, each) => each !== index && best(board, each, tolerance));
     if (other < 0) return [];
     const found = best(board, other, tolerance);
-    return [" On ", make("a", { href: there(data, other) }, data.setups[other]), `: ${found.method} ${found.setting}, ${found.speedup}.`];
+    return [" On ", make("a", { href: there(data, other) }, data.setups[other]), `: ${found.method} ${found.setting}, ${told(found)}.`];
+  }
+
+  // A speed-up in a sentence, with what belongs to it.
+  function told(step) {
+    return `${step.speedup}${step.how} (${[step.at_least, `${step.change}, ${step.doubt}`, step.care].filter(Boolean).join("; ")})`;
   }
 
   function there(data, index) {
@@ -40,7 +45,7 @@
   // The network that loses least, which is more than was asked for.
   function least(board, index, from) {
     const next = board.steps[index][0];
-    return [`${from} ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${next.speedup}.`];
+    return [`${from} ${amount(board, Math.ceil(next.lost * 1000) / 1000)} on: `, make("a", { href: "cell.html#" + next.cell }, `${next.method} ${next.setting}`), `, ${told(next)}.`];
   }
 
   function nothing(data, board, index, tolerance) {

@@ -96,6 +96,11 @@
       return row.timed[setup] === 1 ? data.facets[setup] : { ...data.facets[setup], ...row.timed[setup] };
     }
 
+    // What a row computes in, wherever it was timed.
+    function precisions(row) {
+      return data.setups.map((_, setup) => (timedAs(row, setup) || {}).precision || "");
+    }
+
     function suits(row, setup, wishes) {
       const facts = wishes.length ? timedAs(row, setup) : null;
       return !wishes.length || Boolean(facts && wishes.every(([name, value]) => facts[name] === value));
@@ -188,7 +193,7 @@
       const name = make("th", { scope: "row" }, picks.box(row),
         make("a", { class: "method", href: encodeURI(row.page).replace(/\+/g, "%2B") }, symbol, row.method),
         make("a", { class: "setting", href: "cell.html#" + row.cell }, row.setting || "as it is"),
-        unbeaten(row) ? make("span", { class: "tick", title: `No row beats it in both ${data.headline} and speed` }, "unbeaten") : null,
+        unbeaten(row) ? make("span", { class: "tick", title: `No row is certainly ahead of it in both ${data.headline} and speed` }, "unbeaten") : null,
         ...row.badges.map((badge) => drawBadge(badge, row)));
       const head = data.order.replace(/^-/, "");
       const cells = seen.map(({ key }) => {
@@ -320,7 +325,7 @@
       data = found;
       const collator = new Intl.Collator("en", { numeric: true });
       for (const row of data.rows) {
-        row.text = [row.method, row.setting, row.family, row.state, ...row.badges.map((badge) => badge[1])].join(" ").toLowerCase();
+        row.text = [row.method, row.setting, row.family, row.state, ...precisions(row), ...row.badges.map((badge) => badge[1])].join(" ").toLowerCase();
         picks.names.set(row.cell, `${row.method} ${row.setting}`.trim());
       }
       data.rows.map((row) => [picks.names.get(row.cell), row]).sort((a, b) => collator.compare(a[0], b[0])).forEach(([, row], index) => { row.byName = index; });

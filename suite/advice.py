@@ -18,7 +18,17 @@ from suite.charts import Looks
 from suite.leaderboard import CONTROL, Board, Leaderboard
 from suite.rows import Row
 from suite.setups import Setup, doubts
-from suite.winners import CLOSE_POINTS, CLOSE_SHARE, ROUNDING, gain, lost, tolerance_scale, too_brief
+from suite.winners import (
+    CLOSE_POINTS,
+    CLOSE_SHARE,
+    ROUNDING,
+    WORTH,
+    certain_speedup,
+    gain,
+    lost,
+    tolerance_scale,
+    too_brief,
+)
 
 #: What the page answers without a script. One point of an accuracy weighs as much as 5 % of a loss.
 TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
@@ -26,8 +36,6 @@ TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
 MOST = 0.1
 #: Machines that a page without scripts answers for; the shard has all.
 STATIC_MACHINES = 3
-#: The smallest certain speed-up that is worth a loss, and the trouble.
-WORTH = 1.02
 #: Families of methods whose networks do less work, or do it in integers.
 STRUCTURED, QUANTIZED = "structured pruning", "quantization"
 #: Of those that prune structures, the one to begin with.
@@ -79,8 +87,8 @@ def certain(row: Row, board: Board, setup: Setup) -> Step | None:
     if speedup is None or row.method == plan.DENSE or missed is None:
         return None
     measurement = row.speeds[setup]
-    assert measurement.interval is not None  # or there would be no gain
-    at_least = measurement.interval[0] / (1 + measurement.floor)
+    at_least = certain_speedup(row, setup)
+    assert at_least is not None  # or there would be no gain
     if at_least < WORTH:
         return None
     scale = tolerance_scale(board) or 0.0
@@ -106,7 +114,8 @@ def commands(row: Row) -> tuple[str, ...]:
     if run is None or export is None:
         return ()
     name = shlex.quote(f"{row.task}-{row.method}.onnx")
-    return run, f"{export} --format onnx --out {name}"
+    # a checkout that was cloned has the records, and so nothing to run, but no model
+    return f"{run} --force", f"{export} --format onnx --out {name}"
 
 
 def setups(boards: Iterable[Board]) -> tuple[Setup, ...]:
@@ -211,13 +220,14 @@ def answer(step: Step, board: Board, looks: Looks) -> dict[str, Any]:
         "cell": row.id,
         "control": step.is_control,
         "speedup": tables.times(step.speedup),
+        "how": " compiled" if step.over_eager else "",
         "at_least": f"at least {tables.times(step.at_least)}{_within(step)}",
         "care": step.doubts,
         "compiled": step.over_eager,
         "smaller": tables.times(step.smaller),
         "file": f"{tables.size(row.mean('size_bytes_compressed'))}; plain {tables.size(row.mean('size_bytes'))}",
         "change": f"{tables.difference_text(board.headline, change.mean)}{points}",
-        "doubt": ", ".join(word for word in (less, _doubt(step, board)) if word),
+        "doubt": ", ".join(word for word in (less, doubt(step, board)) if word),
         "commands": list(commands(row)),
     }
 
@@ -228,7 +238,7 @@ def _within(step: Step) -> str:
     return "" if own is None else f"; {tables.times(own)} over compiled dense"
 
 
-def _doubt(step: Step, board: Board) -> str:
+def doubt(step: Step, board: Board) -> str:
     """How far the loss itself is to be trusted."""
     brief = too_brief(step.row, board)
     if brief is not None:

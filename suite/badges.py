@@ -30,6 +30,7 @@ class Badge:
     label: str
     message: str
     colour: str
+    details: str = ""
 
 
 def badge(board: Board, method: str) -> Badge | None:
@@ -51,7 +52,10 @@ def badge(board: Board, method: str) -> Badge | None:
     unit = " points" if board.headline.kind == "percent" else f" {board.headline.label.lower()}"
     how = " INT8, compiled" if best.over_eager else ""
     said = f"{where} {tables.times(best.speedup)}{how}, {lost}{unit}"
-    return Badge(method, said, GOOD if board.profile == "full" and not board.embedded else FAIR)
+    assert setup is not None  # or there would be no step
+    over = "over eager dense, " if best.over_eager else ""
+    details = f"{over}{tables.setup_text(setup)}; {advice.doubt(best, board)}"
+    return Badge(method, said, GOOD if board.profile == "full" and not board.embedded else FAIR, details)
 
 
 def file_name(method: str, task: str) -> str:
@@ -71,7 +75,7 @@ def svg(drawn: Badge) -> str:
     said = escape(f"{label}: {message}", {'"': "&quot;"})
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="20" role="img" aria-label="{said}">
-<title>{said}</title>
+<title>{said}{escape(tables.visible(drawn.details and f" ({drawn.details})"))}</title>
 <clipPath id="round"><rect width="{whole}" height="20" rx="3"/></clipPath>
 <g clip-path="url(#round)"><rect width="{first}" height="20" fill="{LABEL}"/>\
 <rect x="{first}" width="{whole - first}" height="20" fill="{drawn.colour}"/></g>

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import child, conditions, cuda, energy, machine, memory, profiling, stats, subjects
+from suite import child, conditions, cuda, energy, intervals, machine, memory, profiling, stats, subjects
 from suite.errors import SuiteError, Unsupported, UsageError
 from suite.records import KINDS, MOST_SAMPLES, significant
 from suite.subjects import Exported, Place
@@ -192,7 +192,7 @@ def _measure_profile(subject: Subject, row: Row, profile: str, place: Place) -> 
     if row.backend != "eager" or row.precision != "fp32":
         raise Unsupported("the profiler watches eager float32 networks: a compiled one's operators are not its layers")
     found = profiling.measure(
-        subject, row, place, seconds=conditions.SECONDS[profile], processes=conditions.PROCESSES[profile]
+        subject, row, place, seconds=conditions.SECONDS[profile], processes=conditions.processes_of(row, profile)
     )
     busy = {"contended": True} if (found.others_cpu or 0) > CONTENDED else {}
     return Measurement("latency", row.conditions, "ok", None, found.metrics, found.samples, found.notes | busy)
@@ -221,7 +221,7 @@ class Timed:
 def _measure_latency(subject: Subject, row: Row, profile: str, place: Place) -> Measurement:
     exported = _exported(subject, row, place)
     runs: list[Timed] = []
-    for _ in range(conditions.PROCESSES[profile]):
+    while not runs or len(runs) < runs[0].timing.schedule.processes:
         schedule = runs[0].timing.schedule if runs else None
         runs.append(child.run(_time_in_pytest, subject, row, profile, place, schedule, exported, seconds=place.limit))
     timings = [run.timing for run in runs]
@@ -252,6 +252,7 @@ def _timing_notes(timings: list[Timing]) -> dict[str, Any]:
     schedule = timings[0].schedule
     notes: dict[str, Any] = {
         "processes": len(timings),
+        intervals.BETWEEN: True,
         "dense_passes": schedule.timed[0],
         "compressed_passes": schedule.timed[1],
     }
@@ -314,7 +315,7 @@ def _time_in_pytest(subject: Subject, row: Row, profile: str, place: Place, sche
         threads=row.threads,
         cold=row.cache == "cold",
         seconds=conditions.SECONDS[profile],
-        processes=conditions.PROCESSES[profile],
+        processes=conditions.processes_of(row, profile),
         schedule=schedule,
     )
     with latency.quiet_process(ask), subjects.ready(subject, row, place, exported) as (networks, notes):

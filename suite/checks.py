@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite import clock, footprint, machine, pictures, plan, registry
+from suite import clock, floors, footprint, intervals, machine, pictures, plan, registry
 from suite.footprint import Footprint
 from suite.records import ID, Problem, Record, canonical, now, read_lines, record_files
 
@@ -85,6 +85,7 @@ def read(results: Path) -> tuple[list[Entry], list[Problem]]:
             weights = footprint.read(found.architecture)
             if weights is not None:
                 weights = shared.setdefault(weights, weights)
+            (found,) = intervals.widened([found])
             found.architecture, found.curve, found.trainings, found.samples = None, [], [], []
             entries.append(Entry(path, line, found, weights))
     entries.sort(key=lambda entry: entry.record.created)
@@ -262,24 +263,19 @@ def _lost_seeds(entries: Sequence[Entry]) -> Found:
 
 def _drifted(entries: Sequence[Entry]) -> Found:
     """The newest speed-up of a cell against older ones, of the same code, machine and conditions."""
-    floors: dict[tuple[Any, ...], float] = {}
+    known = floors.floors(entry.record for entry in entries)
     groups: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in entries:
         record = entry.record
-        if record.status != "ok" or record.notes.get("contended"):
-            continue
-        if record.kind == "noise-floor":
-            place = record.machine, record.device, canonical(record.conditions)
-            floors[place] = max(floors.get(place, 0.0), float(record.metrics["noise_floor"] or 0))
-        elif record.kind == "latency":
+        if (record.kind, record.status) == ("latency", "ok") and not record.notes.get("contended"):
             groups.setdefault((*_conditions(record), record.freshness), []).append(entry)
     for *older, newest in groups.values():
         record = newest.record
-        floor = floors.get((record.machine, record.device, canonical(record.conditions)), 0.0)
+        floor = known.of(record) or 0.0
         low, high = _interval(record.metrics)
         for entry in older:
             old_low, old_high = _interval(entry.record.metrics)
-            if low > old_high * (1 + floor) or high < old_low * (1 - floor):
+            if low > old_high * (1 + floor) or high < old_low / (1 + floor):
                 yield newest, (f"speed-up {record.metrics['speedup']:.3f} [{low:.3f}, {high:.3f}] left the interval "
                                f"[{old_low:.3f}, {old_high:.3f}] of {entry.place}, widened by a noise floor of "
                                f"{100 * floor:.1f} %{_moved(entry.record, record)}")  # fmt: skip

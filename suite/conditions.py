@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from suite import cuda, energy, machine, profiling
+from suite import cuda, energy, machine, profiling, stats
 from suite.errors import DeviceError, UsageError
 from suite.records import KINDS
 from suite.subjects import Row
@@ -13,7 +13,9 @@ from suite.tasks import PROFILES
 
 #: Seconds that the pairs of one row may take, the pilot included, by profile (DESIGN section 7).
 SECONDS: Mapping[str, float] = {"smoke": 2.0, "quick": 8.0, "full": 60.0}
-PROCESSES: Mapping[str, int] = {"smoke": 1, "quick": 3, "full": 3}
+#: Fresh processes of a latency row. Noise from process to process is what six tell better than three: at equal pairs
+#: their interval is about half as wide (simulated at 6 % between pairs and 3 % between processes: 4.6 and 8.4 %).
+PROCESSES: Mapping[str, int] = {"smoke": 1, "quick": 6, "full": 6}
 #: A child's start, its models' loading, pytest's collection; one of a memory row's children (measured on two cores).
 CHILD_SECONDS = 0.5
 MEMORY_SECONDS = 0.2
@@ -126,8 +128,10 @@ def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency"
     found = 0.0
     for row in rows:
         repeats = memory_repeats(row, profile)
-        processes = {"memory": 1 + 2 * repeats, "energy": 1}.get(kind, PROCESSES[profile])
         one_pass = row.batch_size * macs / (MACS_PER_THREAD * row.threads)
+        processes = {"memory": 1 + 2 * repeats, "energy": 1}.get(kind, processes_of(row, profile))
+        if processes * SLOW_PASSES * one_pass > SECONDS[profile] and kind not in ("memory", "energy"):
+            processes = min(processes, stats.FEWER_PROCESSES)
         if kind == "memory":
             found += processes * MEMORY_SECONDS + repeats * MEMORY_PASSES * one_pass
         elif kind == "energy":
@@ -141,7 +145,13 @@ def estimate_seconds(rows: Iterable[Row], profile: str, *, kind: str = "latency"
 
 def memory_repeats(row: Row, profile: str) -> int:
     """How often each network's peak is taken, each time in a fresh process: once where each would compile it anew."""
-    return 1 if row.backend == "compile" or row.timing is not None else PROCESSES[profile]
+    return 1 if row.backend == "compile" or row.timing is not None else min(PROCESSES[profile], stats.FEWER_PROCESSES)
+
+
+def processes_of(row: Row, profile: str) -> int:
+    """In how many fresh processes a row is timed, at most: fewer where one costs seconds of compiling or capturing."""
+    costly = row.backend != "eager" or row.timing is not None
+    return min(PROCESSES[profile], stats.FEWER_PROCESSES) if costly else PROCESSES[profile]
 
 
 def check_profile(profile: str) -> None:

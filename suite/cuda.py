@@ -321,7 +321,8 @@ def at_speed(processes: Sequence[Sequence[Pair]], read: Sequence[Sequence[Readin
     """Drop the pairs of which a block ran under 75 % of the reference clock, the 90th percentile of all readings.
 
     `read` are the readings beside each process's pairs, None where there are none (the CPU): all its pairs stay.
-    SuiteError where fewer than five would be left.
+    SuiteError where fewer than five would be left, or fewer than two of a process that had them: what is left would
+    not show how processes differ.
     """
     pairs = [list(own) for own in processes]
     readings = [beside or [(None, None)] * len(own) for own, beside in zip(pairs, read, strict=True)]
@@ -336,7 +337,8 @@ def at_speed(processes: Sequence[Sequence[Pair]], read: Sequence[Sequence[Readin
     ]
     total, left = sum(map(len, pairs)), sum(map(len, kept))
     reasons = ", ".join(nvml.SLOWED[bit] for bit in nvml.SLOWED if any(each.slowed & bit for each in seen))
-    if left < min(total, FEWEST_PAIRS):
+    lost = any(len(few) < min(2, len(own)) for few, own in zip(kept, pairs, strict=True))
+    if lost or left < min(total, FEWEST_PAIRS):
         raise SuiteError(
             f"the GPU ran under {SLOW:.0%} of its {reference} MHz in {total - left} of {total} pairs "
             f"({reasons or 'it gives no reason'}): cool it or fix its clocks (nvidia-smi -lgc), then measure again"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from suite.rows import FEWEST_SEEDS, Verdict
 from suite.setups import State
+from suite.stats import student_t
 from suite.studies import Figure, Finding, Line, Number, Series, Study, Table, Target
 from suite.tasks import PROFILES
 
@@ -153,14 +155,20 @@ class FilledTarget:
     def is_full(self) -> bool:
         """Was everything that it asks for measured with the full profile and today's code?"""
         read = [self.found] if self.than is None else [self.found, self.than]
-        return all(each.value is not None and (each.state, each.profile) == ("ok", PROFILES[-1]) for each in read)
+        return all(each.value is not None and each.comparable and each.profile == PROFILES[-1] for each in read)
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """Between what the value lies: both ends of a paired difference's 95 % interval, else the value itself."""
+        """Between what the value lies with 95 %: a paired difference, a mean over seeds, a cost; else the value."""
         if self.apart is not None and self.apart.low is not None and self.apart.high is not None:
             return self.apart.low, self.apart.high
-        return None if self.value is None else (self.value, self.value)
+        if self.value is None:
+            return None
+        if self.than is None and self.found.low is not None and self.found.high is not None:
+            return self.found.low, self.found.high
+        deviation = self.found.deviation if self.than is None else None
+        half = student_t(self.seeds - 1) * deviation / math.sqrt(self.seeds) if deviation and self.seeds > 1 else 0.0
+        return self.value - half, self.value + half
 
     @property
     def met(self) -> bool | None:

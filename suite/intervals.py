@@ -11,6 +11,9 @@ import numpy as np
 from suite import stats
 from suite.records import MOST_SAMPLES, Record
 
+#: A note of records whose processes' medians bound their interval: it stands. Of more pairs than are kept, what the
+#: samples say of those medians is noisier than they were.
+BETWEEN = "between_processes"
 #: Of records made since then, the samples' rounding may say that much more; nothing is done about it.
 ROUNDING = 1e-3
 
@@ -21,7 +24,7 @@ def widened(records: Iterable[Record]) -> list[Record]:
 
 
 def _widened(record: Record) -> Record:
-    if record.kind not in ("latency", "noise-floor") or record.status != "ok":
+    if record.kind not in ("latency", "noise-floor") or record.status != "ok" or record.notes.get(BETWEEN):
         return record
     ends = [record.metrics.get(f"speedup{end}") for end in ("", "_low", "_high")]
     half = _half_width(record)
@@ -30,14 +33,26 @@ def _widened(record: Record) -> Record:
     value, low, high = (math.log(end) for end in ends if end)
     if half <= min(value - low, high - value) + ROUNDING:
         return record
+    grown = half / max(ROUNDING, min(value - low, high - value))
     low, high = min(low, value - half), max(high, value + half)
     metrics = record.metrics | {"speedup_low": math.exp(low), "speedup_high": math.exp(high)}
+    metrics |= _over_eager(record, grown)
     if record.kind == "noise-floor":
         metrics["noise_floor"] = max(
             record.metrics.get("noise_floor") or 0.0,
             stats.noise_floor(stats.Interval(math.exp(value), math.exp(low), math.exp(high))),
         )
     return msgspec.structs.replace(record, metrics=metrics)
+
+
+def _over_eager(record: Record, grown: float) -> dict[str, float]:
+    """The ends of the speed-up over the eager network, whose samples no record keeps: grown as those beside it were."""
+    ends = [record.metrics.get(f"speedup_over_eager{end}") for end in ("", "_low", "_high")]
+    if not all(ends):
+        return {}
+    value, low, high = (math.log(end) for end in ends if end)
+    return {"speedup_over_eager_low": math.exp(value - grown * (value - low)),
+            "speedup_over_eager_high": math.exp(value + grown * (high - value))}  # fmt: skip
 
 
 def _half_width(record: Record) -> float | None:

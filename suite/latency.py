@@ -46,7 +46,7 @@ _BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the first process's pilot fixed for all processes of a row: passes per block, pairs per process.
+    """What the first process's pilot fixed for all processes of a row: how many, passes per block, pairs per process.
 
     `beside` is that of the pairs of the eager dense network, where there is one.
     """
@@ -57,6 +57,7 @@ class Schedule:
     control_rounds: int
     converged: bool
     beside: Schedule | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ask:
-    """How to time: `seconds` and `processes` are the whole row's, `schedule` is None in its first process."""
+    """How to time: `seconds` and `processes`, at most, are the whole row's, `schedule` is None in its first process."""
 
     device: str
     threads: int
@@ -277,6 +278,8 @@ def plan(networks: Networks, ask: Ask, started: float) -> Schedule:
     blind = 1 / CONTROL_EVERY if networks.redrawn is not None else 0.0
     shares = [1 + blind, 1.0][: len(sides)]  # what a pair of each kind costs, controls included
     costs = [share * (dense.seconds + small.seconds) for share, (dense, small) in zip(shares, blocks, strict=True)]
+    if 2 * ask.processes * sum(costs) > ask.seconds:  # two pairs in each are too many already
+        ask = replace(ask, processes=min(ask.processes, stats.FEWER_PROCESSES))
     if FEWEST_PAIRS_AT_ALL * sum(costs) <= ask.seconds:  # else so slow that a pilot would only make it worse
         pilots = _pilots(sides, networks, schedules, ask, started)
         needed = [stats.pairs_needed(pairs) / ask.processes for pairs, _ in pilots]
@@ -289,7 +292,7 @@ def plan(networks: Networks, ask: Ask, started: float) -> Schedule:
             _with_rounds(schedule, pairs, budget / cost)
             for schedule, pairs, budget, cost in zip(schedules, needed, budgets, costs, strict=True)
         ]
-    found = schedules[0]
+    found = replace(schedules[0], processes=ask.processes)
     if networks.redrawn is not None:
         fewest = math.ceil(FEWEST_PAIRS_AT_ALL / ask.processes)
         found = replace(found, control_rounds=max(found.rounds // CONTROL_EVERY, fewest))
@@ -298,13 +301,8 @@ def plan(networks: Networks, ask: Ask, started: float) -> Schedule:
 
 def _fewest(block: tuple[_Block, _Block], ask: Ask) -> Schedule:
     dense, compressed = block
-    return Schedule(
-        untimed=(dense.untimed, compressed.untimed),
-        timed=(dense.timed, compressed.timed),
-        rounds=_even(FEWEST_PAIRS_AT_ALL / ask.processes),
-        control_rounds=0,
-        converged=False,
-    )
+    return Schedule((dense.untimed, compressed.untimed), (dense.timed, compressed.timed), control_rounds=0,
+                    rounds=_even(FEWEST_PAIRS_AT_ALL / ask.processes), converged=False)  # fmt: skip
 
 
 def _pilots(

@@ -263,7 +263,8 @@ def _order(row: Row, headline: Metric) -> tuple[int, float, str, str]:
 
 def _dense(rows: Sequence[Row]) -> dict[str, float]:
     by_seed: dict[str, dict[int, float]] = defaultdict(dict)
-    for record in (record for row in rows if row.state == "ok" for record in row.records):
+    dense_last = sorted((row for row in rows if row.state == "ok"), key=lambda row: row.method == plan.DENSE)
+    for record in (record for row in dense_last for record in row.records):
         for name, value in record.metrics.items():
             if name.startswith("dense_") and value is not None:
                 by_seed[name.removeprefix("dense_")][record.seed] = float(value)

@@ -23,7 +23,7 @@ from suite.rows import Row
 from suite.setups import Setup
 from suite.sources import spell
 from suite.tables import Entry, Line, visible
-from suite.winners import front, gain, is_faster
+from suite.winners import certain_speedup, front, gain, is_faster
 
 #: Rows of a table in the HTML itself; scripts draw the others when they are asked for.
 FIRST_ROWS = 50
@@ -334,7 +334,7 @@ def _timed(board: Board, setup: Setup) -> Timed:
     speeds = [(speed, row) for row in board.rows if setup in row.speeds and row.method != plan.DENSE
               if (speed := gain(row, "speedup", setup)) is not None]  # fmt: skip
     certain = [(speed, row) for speed, row in speeds if is_faster(row, setup)]
-    fastest, row = max(certain, key=lambda pair: pair[0], default=(None, None))
+    fastest, row = max(certain, key=lambda pair: certain_speedup(pair[1], setup) or 0.0, default=(None, None))
     interval, over_eager = (None, False) if row is None else (row.speeds[setup].interval, row.speeds[setup].over_eager)
     contended = sum(each.contended for each in measured)
     return Timed(board, setup, len(measured), contended, len(speeds), fastest, interval, over_eager)

@@ -247,9 +247,12 @@ def missing_row(planned: Mapping[int, plan.Cell], sha: str | None) -> Row:
 
 
 def _best(records: Iterable[Record]) -> Measurement | None:
-    """The record that counts among those of one cell, oldest first: the newest fresh ok one, or the nearest to it."""
+    """The record that counts among those of one cell, oldest first: the newest fresh ok one, or the nearest to it.
+
+    One of a busy machine counts where there is no other.
+    """
     found: dict[State, Record] = {}
-    for record in records:
+    for record in sorted(records, key=lambda each: not each.notes.get("contended")):
         found[_state(record)] = record
     for state in STATES:
         if state in found:

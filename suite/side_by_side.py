@@ -106,7 +106,8 @@ def _grounds(filled: FilledFinding) -> str:
 def undecided(filled: FilledTarget) -> str:
     """Why a target is neither met nor missed."""
     if not filled.is_full:
-        return "the full profile has not been run"
+        quiet = "" if filled.target.by.kind == "accuracy" else " on a quiet machine"
+        return f"the full profile has not been run{quiet}"
     if not filled.seeds or filled.ends is None:
         return "no seed has both: three are owed"
     if filled.seeds < filled.fewest:

@@ -19,6 +19,8 @@ HALF_WIDTH = 0.01
 #: What half of an interval may come out as and still be "about" that: the pilot that plans for it has seen few pairs.
 CONVERGED = 1.5 * HALF_WIDTH
 FEWEST_PAIRS = 20
+#: Processes of a row, at most, of a network that is too slow for more, or that each would compile or capture anew.
+FEWER_PROCESSES = 3
 RESAMPLES = 1000
 _Z = 1.959964
 #: A median's standard error over a mean's, for normal noise: sqrt(pi / 2).

@@ -123,6 +123,17 @@ def overlap(one: Interval, other: Interval) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
+def told_apart(one: Interval, other: Interval, floor: float) -> float:
+    """The least ratio of two speed-ups, as a share, that their intervals and a noise floor would call a change.
+
+    Both halves that face each other count as the difference of two independent values has them, not one after the
+    other: two intervals that only just touch are a change.
+    """
+    low, high = sorted((one, other), key=lambda each: each.value)
+    halves = math.log(low.high / low.value), math.log(high.value / high.low)
+    return math.exp(math.hypot(*halves)) * (1 + floor) - 1
+
+
 def around(value: float, share: float) -> Interval:
     """The interval of a share of the value to either side."""
     return Interval(value, value - share * abs(value), value + share * abs(value))
@@ -276,24 +287,29 @@ def _compare_costs(record: Record, measured: Measurement, found: Sequence[Record
     (published,) = intervals.widened([record])
     name, old, new = _cost(record.kind, published.metrics, measured.metrics, here=here)
     facts = [] if here else [f"another machine than the published {record.machine}: ratios are compared"]
+    agree = overlap(old, new)
     if record.kind == "latency":
         published_floor = _floor(record, found)
-        old, new = _widened(old, published_floor), _widened(new, floor)
+        least = told_apart(old, new, max(published_floor, floor))
+        agree = max(new.value / old.value, old.value / new.value) <= 1 + least
         if published_floor or floor:
-            facts.append(f"intervals are widened by noise floors: {published_floor:.3g} published, {floor:.3g} here")
+            facts.append(f"noise floors: {published_floor:.3g} published, {floor:.3g} here, of which the larger counts")
+        facts.append(f"a change by less than {least:.1%} would not be told from noise")
     for text, notes in (("when it was published", record.notes), ("now", measured.notes)):
         if notes.get("contended"):
             facts.append(f"other processes were busy {text}")
         if notes.get("weights") == "random":
             facts.append(f"weights were random {text}: time and memory do not depend on them")
-    return _verdict(record, name, overlap(old, new), old, new, "measured", facts)
+    return _verdict(record, name, agree, old, new, "measured", facts)
 
 
 def _cost(kind: str, old: Any, new: Any, *, here: bool) -> tuple[str, Interval, Interval]:
     """What is compared of two measurements: its name, and both intervals. RecordError where the record lacks it."""
     try:
         if kind == "latency":
-            return "speedup", _speedup(old), _speedup(new)
+            ends = [f"speedup_over_eager{end}" for end in ("", "_low", "_high")]
+            name = ends[0] if all(each.get(end) for each in (old, new) for end in ends) else "speedup"
+            return name, _speedup(old, name), _speedup(new, name)
         if kind == "energy":
             name, share = "dense_joules / joules", ENERGY
             pair = [float(each["dense_joules"]) / float(each["joules"]) for each in (old, new)]
@@ -310,15 +326,11 @@ def _cost(kind: str, old: Any, new: Any, *, here: bool) -> tuple[str, Interval, 
     return name, around(pair[0], share), around(pair[1], share)
 
 
-def _speedup(metrics: Any) -> Interval:
+def _speedup(metrics: Any, name: str) -> Interval:
     """A speed-up with its interval; a missing end is the value itself."""
-    value = float(metrics["speedup"])
-    low, high = (metrics.get(f"speedup_{end}") for end in ("low", "high"))
+    value = float(metrics[name])
+    low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
     return Interval(value, value if low is None else float(low), value if high is None else float(high))
-
-
-def _widened(interval: Interval, floor: float) -> Interval:
-    return Interval(interval.value, interval.low / (1 + floor), interval.high * (1 + floor))
 
 
 def _floor(record: Record, found: Sequence[Record]) -> float:

@@ -15,6 +15,8 @@ from suite.tasks import PROFILES
 CLOSE_POINTS, CLOSE_SHARE = 0.01, 0.05
 #: What a tolerance of exactly the loss must not fail by: the rounding of a difference.
 ROUNDING = 1e-9
+#: The smallest certain speed-up that is worth a loss, and the trouble.
+WORTH = 1.02
 
 #: What a board's best rows are best in, and the axis that says so.
 QUESTIONS = {"Fastest": "speedup", "Smallest file, zipped": "size_bytes_compressed", "Fewest MACs": "macs"}
@@ -101,7 +103,8 @@ def _places(board: Board, axis: str, setup: Setup | None) -> Iterator[_Place]:
 def winners(board: Board) -> tuple[Winner, ...]:
     """The best rows among those about as good as dense, seed by seed: by measured speed-up, file size and MACs.
 
-    A speed-up counts once its whole interval, widened by the noise floor, lies above 1: 1.01x within 3 % is no win.
+    A speed-up counts once its whole interval, widened by the noise floor, lies at WORTH or above: 1.01x within 3 % is
+    no win. The fastest is the one whose lower end is.
     """
     close = [row for row in board.rows
              if (missed := lost(row, board)) is not None and missed <= CLOSE_POINTS + ROUNDING]  # fmt: skip
@@ -111,13 +114,20 @@ def winners(board: Board) -> tuple[Winner, ...]:
         gains = [(x, row) for row in close if (x := gain(row, axis, setup)) is not None and x > 1]
         if axis == "speedup" and setup is not None:
             gains = [(x, row) for x, row in gains if is_faster(row, setup)]
-        value, row = max(gains, key=lambda pair: pair[0], default=(None, None))
+        value, row = max(gains, key=lambda pair: _at_least(pair, axis, setup), default=(None, None))
         measured = row.speeds[setup] if axis == "speedup" and row is not None and setup is not None else None
         timed = (False, None) if measured is None else (measured.over_eager, measured.interval)
         doubts = () if measured is None else setups.doubts(measured.record)
         brief = None if row is None else too_brief(row, board)
         found.append(Winner(question, row, value, *timed, (*doubts, *([brief] if brief else []))))
     return tuple(found)
+
+
+def _at_least(gain_and_row: tuple[float, Row], axis: str, setup: Setup | None) -> float:
+    """The gain itself, of a speed-up what is certain of it: what is largest by chance is not the fastest."""
+    value, row = gain_and_row
+    sure = certain_speedup(row, setup) if axis == "speedup" and setup is not None else None
+    return value if sure is None else sure
 
 
 def lost(row: Row, board: Board) -> float | None:
@@ -174,6 +184,12 @@ def nearest(board: Board) -> Row | None:
 
 
 def is_faster(row: Row, setup: Setup) -> bool:
-    """Is a row that was timed in `setup` certainly faster than dense, by more than the noise floor?"""
+    """Is a row that was timed in `setup` certainly faster than dense, by enough to matter?"""
+    sure = certain_speedup(row, setup)
+    return sure is not None and sure >= WORTH
+
+
+def certain_speedup(row: Row, setup: Setup) -> float | None:
+    """The lower end of a row's speed-up in `setup`, lessened by its noise floor; None where it has no interval."""
     measured = row.speeds[setup]
-    return measured.interval is not None and measured.interval[0] > 1 + measured.floor
+    return None if measured.interval is None else measured.interval[0] / (1 + measured.floor)

@@ -33,7 +33,8 @@ def badge(make_record: Callable[..., Record], profile: str = "full", top1: float
 
 def test_it_tells_speed_and_loss(make_record: Callable[..., Record]) -> None:
     assert badge(make_record, speed=(3.1, 3.0, 3.2)) == Badge(
-        METHOD, "VGG16 on CIFAR-10 3.10\u00d7, \u22121.50 points", badges.GOOD)  # fmt: skip
+        METHOD, "VGG16 on CIFAR-10 3.10\u00d7, \u22121.50 points", badges.GOOD,
+        "batch 1, 1 thread, hot, eager on cpu-2c-4g-abcdef; one seed: uncertain")  # fmt: skip
 
 
 def test_a_shortened_training_is_named_and_not_green(make_record: Callable[..., Record]) -> None:
@@ -64,6 +65,13 @@ def test_hostile_texts_are_texts() -> None:
     assert "\u202e" not in text and text.count("alert(1)") == 6
     first, second = root.iter(f"{NAME}text")
     assert first.text == second.text == "</text><script>alert(1)</script>\\u202e\"'&\\n"
+
+
+def test_the_title_says_where_it_was_measured() -> None:
+    title = ElementTree.fromstring(badges.svg(Badge("cuts", "3.10\u00d7", badges.GOOD, "on <box>"))).find(
+        f"{NAME}title"
+    )
+    assert title is not None and title.text == "cuts: 3.10\u00d7 (on <box>)"
 
 
 def test_the_boxes_hold_the_texts() -> None:

@@ -240,6 +240,13 @@ def test_other_conditions_are_no_drift(fresh: Make, tmp_path: Path, changes: dic
     assert report(tmp_path, timed(fresh, 1, 1.9, 2.0), timed(fresh, 2, 5.0, 5.1, **changes)).warnings == ()
 
 
+def test_noise_of_another_task_or_profile_hides_no_drift(fresh: Make, tmp_path: Path) -> None:
+    loud = {"conditions": {"threads": 1}, "metrics": {"noise_floor": 0.6}, "kind": "noise-floor", "run": "a"}
+    others = fresh(**loud, task="tiny-slow", freshness="0" * 64), fresh(**loud, profile="full")
+    found = report(tmp_path, timed(fresh, 1, 1.9, 2.0), *others, timed(fresh, 2, 2.2, 2.3))
+    assert names(found.warnings) == [("drift", 4)]
+
+
 def test_step_within_the_noise_floor_is_no_drift(fresh: Make, tmp_path: Path) -> None:
     floor = fresh(kind="noise-floor", conditions={"threads": 1}, metrics={"noise_floor": 0.05}, run="a")
     assert report(tmp_path, timed(fresh, 1, 1.9, 2.0), floor, timed(fresh, 2, 2.05, 2.2)).warnings == ()

@@ -48,10 +48,7 @@ RUN = ("run", "--task", "tiny", "--profile", "smoke")
     [
         ((), "COMMAND"),
         (("rum",), "invalid choice: 'rum'"),
-        (
-            ("run", "--taks", "tiny"),
-            "unrecognized arguments: --taks tiny; did you mean --task? (python -m suite run --",
-        ),
+        (("run", "--taks", "tiny"), "unrecognized arguments: --taks tiny; did you mean --task? (python -m suite run"),
         (("check", "a", "--results", "b"), "argument --results: not allowed with argument RESULTS"),
         (("run", "--task"), "--task: expected one argument"),
         (("run", "--task", "tinny"), "unknown task 'tinny': did you mean 'tiny'?"),

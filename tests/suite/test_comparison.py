@@ -187,8 +187,21 @@ def test_target_is_judged_on_three_seeds_of_the_full_profile(fresh: Callable[...
 
     assert met() == [None, None] and met(0.5, 0.6, 0.7, profile="quick") == [None, None]
     assert met(0.5) == met(0.5, 0.9) == met(0.1) == [None, None], "three seeds are owed"
-    assert met(0.5, 0.6, 0.7) == [True, True]
-    assert met(0.49, 0.4, 0.4) == [False, True]
+    assert met(0.57, 0.6, 0.63) == [True, True] and met(0.41, 0.4, 0.4) == [False, True]
+    assert met(0.5, 0.6, 0.7) == met(0.49, 0.4, 0.4) == [None, True], "the bound lies in the mean's 95 % interval"
+
+
+def test_target_of_a_cost_is_met_where_its_whole_interval_is_and_on_a_quiet_machine(
+    fresh: Callable[..., Record],
+) -> None:
+    target = Target("twice as fast", SPEED, "factor", at_least=2.0)
+
+    def met(low: float, **notes: Any) -> bool | None:
+        metrics = {"speedup": 2.5, "speedup_low": low, "speedup_high": 3.0}
+        record = fresh(kind="latency", conditions=dict(ONE_IMAGE), metrics=metrics, notes=notes)
+        return comparison.compare(study(SPEED, targets=(target,)), comparison.index([record])).targets[0].met
+
+    assert (met(2.1), met(1.9), met(2.1, contended=True)) == (True, None, None)
 
 
 def test_target_beside_another_row_is_judged_by_differences_paired_by_seed(fresh: Callable[..., Record]) -> None:

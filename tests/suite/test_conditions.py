@@ -82,6 +82,13 @@ def test_plan_knows_what_rows_cost() -> None:
         assert conditions.estimate_seconds(slower, "quick") > conditions.estimate_seconds(rows, "quick") + 10
 
 
+def test_row_is_timed_in_fewer_processes_where_one_is_dear() -> None:
+    rows = {"eager": Row(1, 1), "compiled": Row(1, 1, "compile"), "cuda": Row(1, 1, timing="wall")}
+    found = {name: conditions.processes_of(row, "quick") for name, row in rows.items()}
+    assert found == {"eager": 6, "compiled": 3, "cuda": 3}
+    assert {conditions.processes_of(row, "smoke") for row in rows.values()} == {1}
+
+
 def test_cost_of_a_row_is_what_it_was_seen_to_take() -> None:
     """VGG16 on CIFAR-10 at the quick profile, seconds from one record to the next, on two cores of Zen 4.
 

@@ -330,6 +330,13 @@ def test_row_with_too_few_pairs_at_speed_has_no_result() -> None:
         cuda.at_speed([[(2.0, 1.0)] * 8], [readings(*[1980] * 2, *[900] * 6, slowed=4)])
 
 
+def test_process_that_was_slow_throughout_is_not_dropped_in_silence() -> None:
+    pairs = [(2.0, 1.0)] * 20
+    slow, quick = readings(*[1200] * 20, slowed=4), readings(*[1980] * 20)
+    with pytest.raises(SuiteError, match=r"under 75% of its 1980 MHz in 40 of 60 pairs"):
+        cuda.at_speed([pairs] * 3, [quick, slow, slow])
+
+
 def test_without_readings_all_pairs_stay() -> None:
     pairs = [[(2.0, 1.0)] * 3, [(2.0, 1.0)] * 2]
     assert cuda.at_speed(pairs, [None, None]) == cuda.AtSpeed(pairs, {})

@@ -60,6 +60,27 @@ def test_noise_floor_grows_with_its_interval() -> None:
     assert found.metrics["noise_floor"] == stats.noise_floor(stats.Interval(*ends)) > 0.01
 
 
+def test_speed_up_over_eager_grows_with_the_one_beside_it() -> None:
+    processes = scattered(8, between=0.04)
+    middle = stats.paired_speedup(processes).value
+    record = of(processes, middle / 1.01, middle * 1.01)
+    ends = {"speedup_over_eager": 6.0, "speedup_over_eager_low": 6 / 1.02, "speedup_over_eager_high": 6 * 1.03}
+    (found,) = intervals.widened([msgspec.structs.replace(record, metrics=record.metrics | ends)])
+    grown = math.log(float(found.metrics["speedup_high"] or 0) / middle) / math.log(1.01)
+    assert grown > 2
+    assert found.metrics["speedup_over_eager_low"] == pytest.approx(6 / 1.02**grown)
+    assert found.metrics["speedup_over_eager_high"] == pytest.approx(6 * 1.03**grown)
+
+
+def test_record_that_says_so_is_left_as_it_is_however_few_of_its_pairs_are_kept() -> None:
+    processes = scattered(1000, between=0.0)
+    today = stats.paired_speedup(processes)
+    record = of(processes, today.low, today.high)
+    marked = msgspec.structs.replace(record, notes=record.notes | {intervals.BETWEEN: True})
+    assert intervals.widened([marked])[0] is marked
+    assert intervals.widened([record])[0] is not record, "thinned, its medians scatter more than they did"
+
+
 def test_record_of_today_is_left_as_it_is() -> None:
     processes = scattered(8, between=0.04)
     today = stats.paired_speedup(processes)

@@ -232,6 +232,13 @@ def test_processes_share_the_seconds_and_pairs_of_a_row() -> None:
     assert alone.rounds % 2 == shared.rounds % 2 == 0  # each network goes first as often as the other
 
 
+@timing
+def test_network_too_slow_for_its_row_is_timed_in_fewer_processes() -> None:
+    quick, slow = (latency.plan(both(Sleeping(seconds), Sleeping(seconds)), ask(seconds=2, processes=6),
+                                time.perf_counter()) for seconds in (0.002, 0.2))  # fmt: skip
+    assert (quick.processes, slow.processes) == (6, 3) and slow.rounds == 2 and not slow.converged
+
+
 def test_subnormal_weights_are_counted() -> None:
     model = nn.Linear(4, 4)
     with torch.no_grad():

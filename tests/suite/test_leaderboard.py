@@ -103,6 +103,15 @@ def test_a_contended_benchmark_is_measured_again_by_force(bench: Bench) -> None:
     assert [command.endswith(" --force") for command in found.owed] == [True]
 
 
+def test_a_busy_machine_later_takes_nothing_from_a_quiet_one_before(bench: Bench) -> None:
+    quiet = bench.speed(2, created="2026-01-02T00:00:00Z")
+    busy = bench.speed(3, created="2026-01-03T00:00:00Z", notes={"contended": True})
+    (speed,) = row(bench(), quiet, busy).speeds.values()
+    assert speed.record == quiet and speed.comparable
+    (alone,) = row(bench(), busy).speeds.values()
+    assert alone.record == busy and not alone.comparable
+
+
 def test_what_is_owed_is_measured_again_where_it_was(bench: Bench) -> None:
     stale = row(bench(metrics=accuracy(0.9), device="cuda", freshness="of old", profile="smoke"))
     assert [command.endswith(" --device cuda") for command in stale.owed if " run " in command] == [True]

@@ -167,6 +167,21 @@ def test_kept_measurement_is_a_record_as_any_other(
     assert found[0].conditions == published["latency"].conditions and found[0].cell == published["latency"].cell
 
 
+def test_two_speed_ups_are_a_change_where_their_difference_is_more_than_its_own_noise() -> None:
+    old, new = Interval(2, 1.9, 2.1), Interval(2.2, 2.1, 2.3)
+    least = verify.told_apart(old, new, 0.0)
+    assert verify.overlap(old, new) and 1.06 < 1 + least < 2.2 / 2, "touching intervals are a change"
+    assert verify.told_apart(new, old, 0.0) == least
+    assert 1 + verify.told_apart(old, new, 0.05) == pytest.approx(1.05 * (1 + least))
+
+
+def test_over_eager_is_what_is_verified_where_the_page_shows_it() -> None:
+    eager = {"speedup_over_eager": 5.0, "speedup_over_eager_low": 4.5, "speedup_over_eager_high": 5.5}
+    both = {"speedup": 3.0, "speedup_low": 2.9, "speedup_high": 3.1}
+    assert verify._cost("latency", both | eager, both | eager, here=True)[0] == "speedup_over_eager"
+    assert verify._cost("latency", both, both | eager, here=True)[:2] == ("speedup", Interval(3.0, 2.9, 3.1))
+
+
 def test_intervals_that_touch_agree() -> None:
     assert verify.overlap(Interval(2, 1.9, 2.1), Interval(2.15, 2.1, 2.2))
     assert not verify.overlap(Interval(1, 0.95, 1.05), Interval(3, 2.9, 3.1))

@@ -104,6 +104,16 @@ def test_a_speed_up_within_the_noise_floor_wins_nothing(bench: Bench) -> None:
     assert fastest(0.05) is None
 
 
+def test_the_fastest_is_it_at_the_lower_end_of_its_interval(bench: Bench) -> None:
+    found = board(
+        *(bench(hyperparameters=keep(k), metrics=accuracy(0.94)) for k in (0.1, 0.2)),
+        bench.speed(2.0, 0.02, hyperparameters=keep(0.1)),
+        bench.speed(2.2, 0.6, hyperparameters=keep(0.2)),
+    )
+    (fastest, *_) = winners(found)
+    assert fastest.row is not None and fastest.row.hyperparameters["keep"] == 0.1 and fastest.value == 2.0
+
+
 def test_a_winner_says_what_to_know_before_believing_it(bench: Bench) -> None:
     few = {"speedup": 1.8, "speedup_low": 1.5, "speedup_high": 2.1, "pairs": 6, "converged": True}
     own = bench(profile="quick", metrics=accuracy(0.96, dense=0.94))
