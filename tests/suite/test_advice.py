@@ -203,6 +203,14 @@ def test_what_is_owed_is_never_the_benchmark_of_zeros(measured: Callable[..., li
     )
 
 
+def test_what_was_timed_and_is_not_surely_faster_is_not_called_unmeasured(
+    measured: Callable[..., list[Record]],
+) -> None:
+    board = board_of(measured(0.5, 0.94, 0.99, 1.05))
+    assert advice.steps(board, board.setups[0]) == ()
+    assert advice.unmeasured(board).startswith("Where a compressed network was timed, none is certainly 2 % faster")
+
+
 def test_the_commands_name_the_very_cell(measured: Callable[..., list[Record]]) -> None:
     board = board_of(measured(0.34375, 0.93, 2.8, 3.2))
     (step,) = advice.steps(board, board.setups[0])
