@@ -124,14 +124,9 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Both ends of the speed-up's interval, None where it was not measured; a missing end is the value itself.
-
-        Over eager there is no interval without its ends: the record is older than they are, and is not ranked.
-        """
+        """Both ends of the speed-up's interval; None where it or one of them was not measured: that is not ranked."""
         middle, low, high = (self.metric(name) for name in ("speedup", "speedup_low", "speedup_high"))
-        if middle is None or (self.over_eager and (low is None or high is None)):
-            return None
-        return (middle if low is None else low, middle if high is None else high)
+        return None if middle is None or low is None or high is None else (low, high)
 
     @property
     def failure(self) -> str | None:

@@ -254,3 +254,15 @@ def test_many_seeds_of_one_method_are_owed_by_the_others_up_to_a_number(bench: B
     assert {0, 1, 2, 7} <= seeds and len(seeds) <= leaderboard.MOST_SEEDS + 4
     (many,) = [row for row in found.rows if row.method == "cuts" and row.hyperparameters["keep"] == 0.5]
     assert len(many.records) == 300, "what was measured is shown, whatever its seed"
+
+
+def test_a_speed_up_without_both_ends_of_its_interval_has_no_rank(bench: Bench) -> None:
+    whole = bench.speed(2)
+    (found,) = row(bench(), whole).speeds.values()
+    assert found.interval == (1.99, 2.01)
+    for lacking in ("speedup_low", "speedup_high"):
+        half = bench.speed(2)
+        half.metrics = {name: value for name, value in half.metrics.items() if name != lacking}
+        shown = row(bench(), half)
+        (found,) = shown.speeds.values()
+        assert found.interval is None and found.metric("speedup") == 2 and rank(shown) is None
