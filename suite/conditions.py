@@ -14,7 +14,8 @@ from suite.tasks import PROFILES
 #: Seconds that the pairs of one row may take, the pilot included, by profile (DESIGN section 7).
 SECONDS: Mapping[str, float] = {"smoke": 2.0, "quick": 8.0, "full": 60.0}
 #: Fresh processes of a latency row. Noise from process to process is what six tell better than three: at equal pairs
-#: their interval is about half as wide (simulated at 6 % between pairs and 3 % between processes: 4.6 and 8.4 %).
+#: their interval is about half as wide (simulated at 6 % between pairs and 3 % between processes: 4.6 and 8.4 %;
+#: measured, seven rows of each in turns, one image: half-widths of 2.4 and 6.7 % on average).
 PROCESSES: Mapping[str, int] = {"smoke": 1, "quick": 6, "full": 6}
 #: A child's start, its models' loading, pytest's collection; one of a memory row's children (measured on two cores).
 CHILD_SECONDS = 0.5
