@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from suite.rows import FEWEST_SEEDS, Verdict
 from suite.setups import State
-from suite.stats import student_t
+from suite.stats import half_width_of_mean
 from suite.studies import Figure, Finding, Line, Number, Series, Study, Table, Target
 from suite.tasks import PROFILES
 
@@ -167,7 +166,7 @@ class FilledTarget:
         if self.than is None and self.found.low is not None and self.found.high is not None:
             return self.found.low, self.found.high
         deviation = self.found.deviation if self.than is None else None
-        half = student_t(self.seeds - 1) * deviation / math.sqrt(self.seeds) if deviation and self.seeds > 1 else 0.0
+        half = half_width_of_mean(deviation, self.seeds) if deviation and self.seeds > 1 else 0.0
         return self.value - half, self.value + half
 
     @property

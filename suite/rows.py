@@ -16,7 +16,7 @@ from suite.metrics import Metric as Metric
 from suite.records import ID, Record, Scalar, canonical, sha256_of
 from suite.setups import STATES, Measurement, Setup, State, cost_beside, placed, setup_of
 from suite.sources import spell
-from suite.stats import student_t
+from suite.stats import half_width_of_mean
 
 #: What a model is judged by, in the order of the columns. A new metric is a row here or in COSTS.
 OURS = {
@@ -109,7 +109,7 @@ def verdict(rival: str, differences: Sequence[float]) -> Verdict:
     mean, n = statistics.fmean(differences), len(differences)
     if n < FEWEST_SEEDS:
         return Verdict(rival, mean, None, None, n)
-    half = student_t(n - 1) * statistics.stdev(differences) / math.sqrt(n)
+    half = half_width_of_mean(statistics.stdev(differences), n)
     return Verdict(rival, mean, mean - half, mean + half, n)
 
 

@@ -88,9 +88,12 @@ def paired_speedup(processes: Sequence[Sequence[Pair]], *, seed: int = 0) -> Int
 
 def half_width_of_medians(medians: Sequence[float]) -> float:
     """Half of a 95 % interval of what processes' medians scatter around; 0 for one process, which shows nothing."""
-    if len(medians) < 2:
-        return 0.0
-    return student_t(len(medians) - 1) * float(np.std(medians, ddof=1)) / math.sqrt(len(medians))
+    return half_width_of_mean(float(np.std(medians, ddof=1)), len(medians)) if len(medians) > 1 else 0.0
+
+
+def half_width_of_mean(deviation: float, count: int) -> float:
+    """Half of the 95 % interval of a mean of `count` values (2 or more) with that sample deviation: Student's t."""
+    return student_t(count - 1) * deviation / math.sqrt(count)
 
 
 def _log_ratios(pairs: Sequence[Pair]) -> Floats:
